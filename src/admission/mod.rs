@@ -1,0 +1,6 @@
+//! The webhook: HTTPS connections, the route, and the answer to an AdmissionReview.
+//!
+//! It answers from the stores alone: it never calls the API server, and never waits for the loop.
+
+pub mod review;
+pub mod router;

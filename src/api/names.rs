@@ -1,0 +1,70 @@
+//! Labels, annotations, keys and paths that users, manifests and other programs see.
+
+/// Name of the ConfigMap, of the injected volume, of the Lease and of the field manager.
+pub const STELLAR_PEERS: &str = "stellar-peers";
+
+/// Label of an application's name; `stellar-node` on what the operator makes and on our ConfigMap.
+pub const LABEL_NAME: &str = "app.kubernetes.io/name";
+/// Label of a component; `validator` on a validator's StatefulSet.
+pub const LABEL_COMPONENT: &str = "app.kubernetes.io/component";
+/// Label that ties a pod to its node.
+pub const LABEL_INSTANCE: &str = "app.kubernetes.io/instance";
+/// Label that tells who manages an object.
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// Value of [`LABEL_NAME`] on a Stellar node's objects.
+pub const NAME_STELLAR_NODE: &str = "stellar-node";
+/// Value of [`LABEL_COMPONENT`] on a validator's StatefulSet.
+pub const COMPONENT_VALIDATOR: &str = "validator";
+/// Value of [`LABEL_COMPONENT`] on our ConfigMap.
+pub const COMPONENT_PEER_DISCOVERY: &str = "peer-discovery";
+/// Value of [`LABEL_MANAGED_BY`] on our ConfigMap; the origin document fixed it.
+pub const MANAGED_BY: &str = "stellar-operator";
+/// Label with the network's name.
+pub const LABEL_NETWORK: &str = "stellar-network";
+/// Label that tells a read pool from a validator.
+pub const LABEL_ROLE: &str = "stellar.org/role";
+/// Value of [`LABEL_ROLE`] on a read pool.
+pub const ROLE_READ_REPLICA: &str = "read-replica";
+/// Label by which the StatefulSet controller marks the revision of a pod.
+pub const LABEL_REVISION: &str = "controller-revision-hash";
+
+/// Label that opts a plain StatefulSet in (`enabled`) or anything out (`disabled`).
+pub const INJECT: &str = "peers.stellar.org/inject";
+/// Value of [`INJECT`] that opts in.
+pub const INJECT_ENABLED: &str = "enabled";
+/// Value of [`INJECT`] that opts out.
+pub const INJECT_DISABLED: &str = "disabled";
+/// Annotation with the peer port; on the pod template also what an admission adds.
+pub const PORT: &str = "peers.stellar.org/port";
+/// Annotation that names the core container.
+pub const CONTAINER: &str = "peers.stellar.org/container";
+/// Annotation on the pod template with the hash of the membership that the pod knows.
+pub const MEMBERSHIP: &str = "peers.stellar.org/membership";
+/// Annotation on the pod template with the time of our last restart, RFC 3339.
+pub const RESTARTED_AT: &str = "peers.stellar.org/restarted-at";
+/// Annotation on a StatefulSet: when its node was Ready for the first time, RFC 3339.
+pub const JOINED_AT: &str = "peers.stellar.org/joined-at";
+/// Annotation on a StatefulSet with the token of the turn under which it may be restarted.
+pub const TURN: &str = "peers.stellar.org/turn";
+/// Annotation that holds restarts back, on the ConfigMap, the StellarNode or the StatefulSet.
+pub const PAUSED: &str = "peers.stellar.org/paused";
+/// Annotation that allows restarts of a node whose ledger is on an emptyDir.
+pub const ALLOW_EPHEMERAL: &str = "peers.stellar.org/allow-ephemeral";
+/// Annotation on the ConfigMap: whom we restarted last and for what.
+pub const RESTARTS: &str = "peers.stellar.org/restarts";
+
+/// Key of the ConfigMap with one `address:port` a line.
+pub const KEY_KNOWN_PEERS: &str = "KNOWN_PEERS";
+/// Key of the ConfigMap with the time and the counts.
+pub const KEY_METADATA: &str = "discovery_metadata";
+/// Key of the ConfigMap with the record of the nodes.
+pub const KEY_MEMBERS: &str = "members.json";
+
+/// Where the ConfigMap is mounted in the core container.
+pub const MOUNT_PATH: &str = "/etc/stellar-peers";
+/// The peer port of stellar-core where nothing else is said.
+pub const DEFAULT_PEER_PORT: u16 = 11625;
+/// Container names by which we know stellar-core, best first.
+pub const CORE_CONTAINERS: [&str; 3] = ["stellar-node", "core", "stellar-core"];
+/// Names of container ports that mean the peer port.
+pub const PEER_PORT_NAMES: [&str; 2] = ["peer", "core-peer"];

@@ -1,0 +1,173 @@
+//! StatefulSets, pods and Services with only the fields that the core reads.
+
+use k8s_openapi::{
+    api::{
+        apps::v1::StatefulSet,
+        core::v1::{Pod, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::Resource;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A StatefulSet.
+#[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
+#[resource(inherit = StatefulSet)]
+pub struct StatefulSetObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+    /// What was asked for.
+    #[serde(default)]
+    pub spec: StatefulSetSpec,
+    /// What the StatefulSet controller reports.
+    #[serde(default)]
+    pub status: StatefulSetStatus,
+}
+
+/// The part of a StatefulSet's spec that we read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatefulSetSpec {
+    /// Wanted pods; 1 where absent.
+    pub replicas: Option<i32>,
+    /// The governing Service.
+    pub service_name: Option<String>,
+    /// `OrderedReady` (also where absent) or `Parallel`.
+    pub pod_management_policy: Option<String>,
+    /// How pods follow the template.
+    pub update_strategy: Option<UpdateStrategy>,
+    /// The pod template, untyped: [`crate::domain::injection`] reads it.
+    #[serde(default)]
+    pub template: Value,
+}
+
+/// How a StatefulSet's pods follow its template.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UpdateStrategy {
+    /// `RollingUpdate` (also where absent) or `OnDelete`.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// Details of `RollingUpdate`.
+    pub rolling_update: Option<RollingUpdate>,
+}
+
+/// Details of a rolling update.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RollingUpdate {
+    /// Pods with a lower ordinal stay on the old revision.
+    pub partition: Option<i32>,
+}
+
+/// The part of a StatefulSet's status that we read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatefulSetStatus {
+    /// Generation that the controller has acted on.
+    #[serde(default)]
+    pub observed_generation: i64,
+    /// Revision of the current template.
+    pub update_revision: Option<String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
+#[resource(inherit = Pod)]
+pub struct PodObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+    /// What was asked for; nothing of it is read.
+    #[serde(default)]
+    pub spec: PodSpec,
+    /// What the kubelet reports.
+    #[serde(default)]
+    pub status: PodStatus,
+}
+
+/// The part of a pod's spec that we read: nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PodSpec {}
+
+/// The part of a pod's status that we read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: Option<String>,
+    /// The pod's first address.
+    #[serde(rename = "podIP")]
+    pub pod_ip: Option<String>,
+    /// All addresses of the pod, one a family.
+    #[serde(rename = "podIPs", default)]
+    pub pod_ips: Vec<PodIp>,
+    /// Conditions; only `Ready` is read.
+    #[serde(default)]
+    pub conditions: Vec<PodCondition>,
+}
+
+/// One address of a pod.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PodIp {
+    /// IPv4 or IPv6.
+    #[serde(default)]
+    pub ip: String,
+}
+
+/// One condition of a pod.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PodCondition {
+    /// Name of the condition.
+    #[serde(rename = "type", default)]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    #[serde(default)]
+    pub status: String,
+}
+
+/// A Service; read only where addresses are DNS names.
+#[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
+#[resource(inherit = Service)]
+pub struct ServiceObject {
+    /// Standard metadata.
+    pub metadata: ObjectMeta,
+    /// What was asked for.
+    #[serde(default)]
+    pub spec: ServiceSpec,
+}
+
+/// The part of a Service's spec that we read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceSpec {
+    /// `None` (the word) for a headless Service.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: Option<String>,
+    /// Whether pods that are not Ready have DNS names.
+    #[serde(default)]
+    pub publish_not_ready_addresses: bool,
+}
+
+/// A container of a pod template, as far as ports and names go.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Container {
+    /// Name of the container.
+    #[serde(default)]
+    pub name: String,
+    /// Declared ports.
+    #[serde(default)]
+    pub ports: Vec<ContainerPort>,
+}
+
+/// A declared port of a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerPort {
+    /// Name, where it has one.
+    pub name: Option<String>,
+    /// The number.
+    #[serde(default)]
+    pub container_port: i64,
+    /// `TCP` where absent.
+    pub protocol: Option<String>,
+}

@@ -1,0 +1,14 @@
+//! The loop: watches fill stores, a change wakes its namespace's worker, a pass reads, decides and writes.
+//!
+//! # Guarantees
+//! - No pass before every store is full, and none while this replica doesn't hold the Lease.
+//! - One pass at a time a namespace; namespaces side by side.
+//! - At rest nothing is listed and nothing is written but the Lease.
+
+pub mod apply;
+pub mod foreign;
+pub mod lease;
+pub mod reconcile;
+pub mod stores;
+pub mod watch;
+pub mod workers;

@@ -1,0 +1,282 @@
+//! One pass over one namespace: read, decide, write.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use kube::{Client, runtime::events::EventType};
+use tracing::{Span, debug, error, field::Empty, info, trace, warn};
+
+use super::{
+    apply::{self, ReconcileError},
+    foreign::ForeignWriters,
+    lease::Leadership,
+    stores::Stores,
+};
+use crate::{
+    clock::Clock,
+    domain::{
+        Decision, Memory, Moment, Policy, Snapshot, decide,
+        peer_list::{RestartRecord, Restarts, live_restarts, peer_list},
+        rollout::{Held, Start, Verdict},
+        snapshot::StatefulSetView,
+        survey::{Standing, candidates},
+    },
+    observe::{Board, Metrics, error_chain, events::Events},
+};
+
+/// What a pass needs besides its namespace. One for the whole process.
+pub struct Context {
+    /// Access to the API server.
+    pub client: Client,
+    /// What the watches saw.
+    pub stores: Arc<Stores>,
+    /// The flags.
+    pub policy: Policy,
+    /// Decide and tell, write nothing.
+    pub dry_run: bool,
+    /// The clocks.
+    pub clock: Clock,
+    /// Whether this replica may write.
+    pub leadership: Leadership,
+    /// Other installations.
+    pub foreign: ForeignWriters,
+    /// Where the last decisions are shown.
+    pub board: Arc<Board>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Events.
+    pub events: Events,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("policy", &self.policy).field("dry_run", &self.dry_run).finish_non_exhaustive()
+    }
+}
+
+/// What one namespace's passes carry from one to the next, besides the core's own memory.
+#[derive(Debug, Default)]
+pub struct State {
+    memory: Memory,
+    told: BTreeMap<String, String>,
+}
+
+/// How a pass ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// When to look again though nothing happens.
+    pub look_again: Option<Moment>,
+    /// Something was written.
+    pub changed: bool,
+    /// Nothing is left to look after.
+    pub is_empty: bool,
+}
+
+/// Brings one namespace in line with its validators.
+///
+/// # Errors
+/// [`ReconcileError`]; the caller logs it once, counts it and schedules the retry.
+#[tracing::instrument(skip_all, fields(%namespace, peers = Empty))]
+pub async fn reconcile(namespace: &str, state: &mut State, context: &Context) -> Result<Outcome, ReconcileError> {
+    let Some(snapshot) = context.stores.snapshot(namespace) else { return Ok(Outcome::default()) };
+    let decision = decide(&snapshot, &mut state.memory, &context.policy, context.clock.now());
+    tell(namespace, &snapshot, &decision, state, context);
+    write(namespace, &snapshot, decision, state, context).await
+}
+
+async fn write(
+    namespace: &str,
+    snapshot: &Snapshot,
+    decision: Decision,
+    state: &mut State,
+    context: &Context,
+) -> Result<Outcome, ReconcileError> {
+    let mut outcome = Outcome {
+        look_again: decision.look_again,
+        is_empty: decision.survey.is_empty() && decision.list.is_none(),
+        changed: false,
+    };
+    if !context.leadership.is_held() || context.dry_run {
+        return Ok(outcome);
+    }
+    context.foreign.yield_to(&context.client, snapshot, &context.policy.writer).await?;
+    if decision.writes_list {
+        write_list(namespace, snapshot, &decision, context).await?;
+        outcome.changed = true;
+    }
+    for (node, uid) in &decision.joins {
+        apply::write_joined(&context.client, namespace, node, uid, context.clock.now().wall).await?;
+        state.memory.joined(uid);
+        context.events.on_node(namespace, node, snapshot, EventType::Normal, "Joined", "Ready for the first time: a member from now on");
+        outcome.changed = true;
+    }
+    if decision.plan.starts().next().is_some() {
+        outcome.changed |= restart_some(namespace, snapshot, state, context).await?;
+    }
+    Ok(outcome)
+}
+
+async fn write_list(
+    namespace: &str,
+    snapshot: &Snapshot,
+    decision: &Decision,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let Some(list) = &decision.list else { return Ok(()) };
+    let stored = snapshot.config_map.as_deref();
+    let written = apply::apply_list(&context.client, namespace, list, stored, context.clock.now().wall).await?;
+    // The watch brings the same soon; until then nobody should decide on the old one.
+    context.stores.config_maps.apply(namespace, (), written);
+    let was_bootstrap = stored.is_some_and(|stored| stored.is_bootstrap());
+    if stored.and_then(|stored| stored.known_peers.as_ref()) != Some(&list.known_peers) {
+        context.metrics.list_changes.inc();
+        info!(
+            namespace,
+            peers = list.peers,
+            active_validators = list.active_validators,
+            "Peer discovery detected changes"
+        );
+        let note = format!("{} peers of {} validators", list.peers, list.active_validators);
+        context.events.on_list(namespace, EventType::Normal, "ListChanged", &note);
+    } else {
+        debug!(namespace, "Wrote the record; the list is the same");
+    }
+    if list.bootstrap && !was_bootstrap {
+        context.events.on_list(
+            namespace,
+            EventType::Normal,
+            "Bootstrap",
+            "No validator was ever Ready: those that run are listed, so that they can find each other",
+        );
+    }
+    Ok(())
+}
+
+/// Restarts whom the plan still lets start after everything was read past the stores.
+async fn restart_some(
+    namespace: &str,
+    snapshot: &Snapshot,
+    state: &mut State,
+    context: &Context,
+) -> Result<bool, ReconcileError> {
+    let fresh = apply::read_fresh(&context.client, namespace).await?;
+    let views = fresh.stateful_sets.iter();
+    let current = Snapshot {
+        stateful_sets: views.map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set)))).collect(),
+        pods: fresh.pods.into_iter().map(|(name, pod)| (name, Arc::new(pod))).collect(),
+        config_map: fresh.config_map.map(Arc::new),
+        ..snapshot.clone()
+    };
+    let decision = decide(&current, &mut state.memory, &context.policy, context.clock.now());
+    let mut restarts = live_restarts(&decision.survey, current.config_map.as_deref());
+    let mut started = false;
+    for start in decision.plan.starts() {
+        let Some(object) = fresh.stateful_sets.get(&start.node) else { continue };
+        if !context.leadership.is_held() {
+            break;
+        }
+        let now = context.clock.now().wall;
+        apply::restart(&context.client, namespace, object, start, now).await?;
+        tell_start(namespace, &current, start, context);
+        restarts.0.insert(start.node.to_string(), record_of(start));
+        started = true;
+    }
+    if started {
+        write_restarts(namespace, &current, &decision, &restarts, context).await?;
+    }
+    Ok(started)
+}
+
+fn record_of(start: &Start) -> RestartRecord {
+    RestartRecord {
+        uid: start.uid.clone(),
+        reason: start.reason.reason().to_owned(),
+        hash: start.hash.to_string(),
+    }
+}
+
+/// Writes down whom we restarted, for those whose template somebody puts back.
+async fn write_restarts(
+    namespace: &str,
+    snapshot: &Snapshot,
+    decision: &Decision,
+    restarts: &Restarts,
+    context: &Context,
+) -> Result<(), ReconcileError> {
+    let stored = snapshot.config_map.as_deref();
+    let list = peer_list(&decision.survey, &decision.discovery, stored, &context.policy.writer);
+    let Some(mut list) = list else { return Ok(()) };
+    list.restarts = restarts.render();
+    let written = apply::apply_list(&context.client, namespace, &list, stored, context.clock.now().wall).await?;
+    context.stores.config_maps.apply(namespace, (), written);
+    Ok(())
+}
+
+fn tell_start(namespace: &str, snapshot: &Snapshot, start: &Start, context: &Context) {
+    context.metrics.restarted(start.reason);
+    let reason = start.reason.reason();
+    info!(namespace, name = %start.node, reason, membership = %start.hash, "Restart started");
+    let note = format!("{reason}: its pods will know membership {}", start.hash);
+    context.events.on_node(namespace, &start.node, snapshot, EventType::Normal, "RestartStarted", &note);
+}
+
+/// Shows the decision, and says each change of what holds a restart back once.
+fn tell(namespace: &str, snapshot: &Snapshot, decision: &Decision, state: &mut State, context: &Context) {
+    Span::current().record("peers", decision.list.as_ref().map_or(0, |list| list.peers));
+    context.board.show(namespace, decision);
+    for (name, standing) in &decision.survey {
+        match standing {
+            Standing::Candidate(node) => trace!(
+                namespace, %name, network = %node.network, ready = node.is_ready(), pods = node.pods.len(),
+                listing = ?decision.discovery.listings.get(name), "Looked at a candidate"
+            ),
+            Standing::Out(why) => trace!(namespace, %name, reason = why.reason(), %why, "Left a node out"),
+        }
+    }
+    let mut told = BTreeMap::new();
+    for (name, verdict) in &decision.plan.verdicts {
+        trace!(namespace, %name, ?verdict, "Looked at a stale member");
+        let Verdict::Held(stale, held) = verdict else { continue };
+        let note = format!("{}: held: {held}", stale.reason());
+        if state.told.get(name.as_str()) != Some(&note) {
+            info!(namespace, %name, reason = held.reason(), stale = stale.reason(), %held, "Restart held");
+            if is_worth_an_event(held) {
+                context.events.on_node(namespace, name, snapshot, EventType::Warning, held.reason(), &note);
+            }
+        }
+        told.insert(name.to_string(), note);
+    }
+    for (name, node) in candidates(&decision.survey).filter(|(_, node)| node.falls_back_to_ip) {
+        let note = "no headless Service with publishNotReadyAddresses: listed by pod IP instead of by name";
+        if state.told.get(&format!("{name} dns")).is_none() {
+            warn!(namespace, %name, service = node.stateful_set.service_name, "Listed by pod IP instead of by name");
+            context.events.on_node(namespace, name, snapshot, EventType::Warning, "NoDnsName", note);
+        }
+        told.insert(format!("{name} dns"), note.to_owned());
+    }
+    let broken = snapshot.config_map.as_ref().and_then(|map| map.record.as_ref()?.as_ref().err());
+    if let Some(error) = broken {
+        if state.told.get("members.json") != Some(error) {
+            warn!(namespace, error, "The record of members is not readable; it is made anew");
+        }
+        told.insert("members.json".to_owned(), error.clone());
+    }
+    state.told = told;
+}
+
+/// What a person should see in `kubectl describe`; waiting for one's turn is no news.
+fn is_worth_an_event(held: &Held) -> bool {
+    !matches!(held, Held::After(_) | Held::Budget(_) | Held::Settling | Held::NotReady)
+}
+
+/// Says how a pass failed; in full only where the last one failed otherwise.
+pub fn tell_error(namespace: &str, error: &ReconcileError, is_news: bool, context: &Context) {
+    let (reason, text) = (error.reason(), error_chain(error));
+    if !is_news {
+        debug!(namespace, reason, error = text, "Peer discovery failed again");
+    } else if error.needs_a_person() {
+        error!(namespace, reason, error = text, "Peer discovery failed");
+        context.events.on_list(namespace, EventType::Warning, reason, &error.to_string());
+    } else {
+        warn!(namespace, reason, error = text, "Peer discovery failed");
+    }
+}

@@ -1,0 +1,200 @@
+//! The stores: one namespace's objects as the watches saw them last, in the core's small views.
+//!
+//! # Guarantees
+//! - A store tells whether a write changed anything that a decision can rest on; only then somebody is woken.
+//! - [`Stores::snapshot`] gives nothing before every store is full: no decision is ever made on half a view.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use crate::domain::{
+    Snapshot,
+    node::NodeName,
+    snapshot::{ConfigMapView, PodView, ServiceView, StatefulSetView, StellarNodeView},
+};
+
+/// Views by namespace and name.
+#[derive(Debug)]
+pub struct Store<K, V> {
+    views: RwLock<BTreeMap<String, BTreeMap<K, Arc<V>>>>,
+}
+
+impl<K, V> Default for Store<K, V> {
+    fn default() -> Self {
+        Self { views: RwLock::default() }
+    }
+}
+
+impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
+    /// Takes a view in; tells whether it differs from the one before.
+    pub fn apply(&self, namespace: &str, name: K, view: V) -> bool {
+        let mut views = self.write();
+        // Most writes change nothing that we read: look before the namespace's name is copied.
+        if let Some(views) = views.get_mut(namespace) {
+            return match views.get_mut(&name) {
+                Some(before) if **before == view => false,
+                Some(before) => {
+                    *before = Arc::new(view);
+                    true
+                }
+                None => views.insert(name, Arc::new(view)).is_none(),
+            };
+        }
+        views.entry(namespace.to_owned()).or_default().insert(name, Arc::new(view));
+        true
+    }
+
+    /// Forgets a view; tells whether there was one.
+    pub fn delete(&self, namespace: &str, name: &K) -> bool {
+        let mut views = self.write();
+        let Some(of_namespace) = views.get_mut(namespace) else { return false };
+        let was_there = of_namespace.remove(name).is_some();
+        if of_namespace.is_empty() {
+            views.remove(namespace);
+        }
+        was_there
+    }
+
+    /// Puts a complete listing in place of everything in `scope` (one namespace, or all); tells what namespaces
+    /// that concerns.
+    pub fn replace(&self, scope: Option<&str>, listing: Vec<(String, K, V)>) -> BTreeSet<String> {
+        let mut views = self.write();
+        let mut concerned: BTreeSet<String> = match scope {
+            Some(namespace) => {
+                views.remove(namespace);
+                BTreeSet::from([namespace.to_owned()])
+            }
+            None => std::mem::take(&mut *views).into_keys().collect(),
+        };
+        for (namespace, name, view) in listing {
+            concerned.insert(namespace.clone());
+            views.entry(namespace).or_default().insert(name, Arc::new(view));
+        }
+        concerned
+    }
+
+    fn of(&self, namespace: &str) -> BTreeMap<K, Arc<V>> {
+        self.read().get(namespace).cloned().unwrap_or_default()
+    }
+
+    fn get(&self, namespace: &str, name: &K) -> Option<Arc<V>> {
+        self.read().get(namespace)?.get(name).cloned()
+    }
+
+    fn namespaces(&self) -> BTreeSet<String> {
+        self.read().keys().cloned().collect()
+    }
+
+    // A panic while a lock is held can leave no half-written view: each change is one map operation.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, BTreeMap<K, Arc<V>>>> {
+        self.views.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, BTreeMap<K, Arc<V>>>> {
+        self.views.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// All stores of this process; the webhook and the loop read the same ones.
+#[derive(Debug, Default)]
+pub struct Stores {
+    /// StellarNodes.
+    pub stellar_nodes: Store<NodeName, StellarNodeView>,
+    /// StatefulSets.
+    pub stateful_sets: Store<NodeName, StatefulSetView>,
+    /// Pods that a StatefulSet owns, or that nobody owns.
+    pub pods: Store<String, PodView>,
+    /// Services; filled only where addresses are DNS names.
+    pub services: Store<String, ServiceView>,
+    /// The ConfigMaps `stellar-peers`.
+    pub config_maps: Store<(), ConfigMapView>,
+    filling: AtomicUsize,
+}
+
+impl Stores {
+    /// Stores that are full once `watches` watches have listed everything once.
+    #[must_use]
+    pub fn filled_by(watches: usize) -> Self {
+        Self { filling: AtomicUsize::new(watches), ..Self::default() }
+    }
+
+    /// One more watch has listed everything for the first time.
+    pub fn filled(&self) {
+        self.filling.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Every watch has listed everything at least once.
+    #[must_use]
+    pub fn are_full(&self) -> bool {
+        self.filling.load(Ordering::Acquire) == 0
+    }
+
+    /// One namespace now; nothing while some store is not full yet.
+    #[must_use]
+    pub fn snapshot(&self, namespace: &str) -> Option<Snapshot> {
+        self.are_full().then(|| Snapshot {
+            namespace: namespace.to_owned(),
+            stellar_nodes: self.stellar_nodes.of(namespace),
+            stateful_sets: self.stateful_sets.of(namespace),
+            pods: self.pods.of(namespace),
+            services: self.services.of(namespace),
+            config_map: self.config_maps.get(namespace, &()),
+        })
+    }
+
+    /// The StellarNode of this name.
+    #[must_use]
+    pub fn stellar_node(&self, namespace: &str, name: &NodeName) -> Option<Arc<StellarNodeView>> {
+        self.stellar_nodes.get(namespace, name)
+    }
+
+    /// Namespaces in which a node or a list may be.
+    #[must_use]
+    pub fn namespaces(&self) -> BTreeSet<String> {
+        let mut namespaces = self.stellar_nodes.namespaces();
+        namespaces.extend(self.stateful_sets.namespaces());
+        namespaces.extend(self.config_maps.namespaces());
+        namespaces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_changes_no_view_wakes_nobody() {
+        let store = Store::<String, u8>::default();
+        assert!(store.apply("ns", "a".to_owned(), 1));
+        assert!(!store.apply("ns", "a".to_owned(), 1));
+        assert!(store.apply("ns", "a".to_owned(), 2));
+        assert!(store.delete("ns", &"a".to_owned()));
+        assert!(!store.delete("ns", &"a".to_owned()));
+    }
+
+    #[test]
+    fn a_listing_of_one_namespace_leaves_the_others_as_they_are() {
+        let store = Store::<String, u8>::default();
+        store.apply("one", "a".to_owned(), 1);
+        store.apply("two", "b".to_owned(), 1);
+        let concerned = store.replace(Some("one"), vec![("one".to_owned(), "c".to_owned(), 1)]);
+        assert_eq!(concerned, BTreeSet::from(["one".to_owned()]));
+        assert_eq!(store.of("one").into_keys().collect::<Vec<_>>(), ["c"]);
+        assert_eq!(store.of("two").len(), 1);
+        assert_eq!(store.replace(None, Vec::new()).len(), 2);
+    }
+
+    #[test]
+    fn there_is_no_snapshot_before_every_store_is_full() {
+        let stores = Stores::filled_by(2);
+        stores.filled();
+        assert!(stores.snapshot("ns").is_none());
+        stores.filled();
+        assert!(stores.snapshot("ns").is_some());
+    }
+}

@@ -1,0 +1,238 @@
+//! The watches that fill the stores and tell which namespaces have changed.
+
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::NamespaceResourceScope,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::Notify,
+    task::JoinSet,
+};
+use tracing::{debug, info, warn};
+
+use super::stores::{Store, Stores};
+use crate::{
+    api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names},
+    domain::{
+        node::NodeName,
+        policy::AddressMode,
+        snapshot::{ConfigMapView, PodView, ServiceView, StatefulSetView, StellarNodeView},
+    },
+    observe::error_chain,
+};
+
+/// Namespaces that changed and were not looked at yet.
+#[derive(Debug, Default)]
+pub struct Dirty {
+    namespaces: std::sync::Mutex<BTreeSet<String>>,
+    notify: Notify,
+}
+
+impl Dirty {
+    /// This namespace is to be looked at.
+    pub fn mark(&self, namespace: &str) {
+        self.mark_all([namespace.to_owned()]);
+    }
+
+    /// These namespaces are to be looked at.
+    pub fn mark_all(&self, namespaces: impl IntoIterator<Item = String>) {
+        self.lock().extend(namespaces);
+        self.notify.notify_one();
+    }
+
+    /// Waits for a change, and takes all that are there.
+    pub async fn take(&self) -> BTreeSet<String> {
+        loop {
+            let taken = std::mem::take(&mut *self.lock());
+            if !taken.is_empty() {
+                return taken;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.namespaces.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Starts all watches, over these namespaces or all. They go on until the set is dropped, whatever the API server
+/// does; a watch that ends is an error of this program.
+#[must_use]
+pub fn spawn(
+    client: &Client,
+    namespaces: &[String],
+    mode: &AddressMode,
+    dirty: &Arc<Dirty>,
+    tasks: &mut JoinSet<&'static str>,
+) -> Arc<Stores> {
+    let scopes: Vec<Option<String>> = match namespaces {
+        [] => vec![None],
+        some => some.iter().cloned().map(Some).collect(),
+    };
+    let with_services = *mode != AddressMode::Ip;
+    let kinds = if with_services { 5 } else { 4 };
+    let stores = Arc::new(Stores::filled_by(kinds * scopes.len()));
+    let mut watch = Watches { client, stores: &stores, dirty, tasks };
+    for scope in &scopes {
+        watch.spawn(scope, watcher::Config::default(), "stellarnodes", |it| &it.stellar_nodes, |object: &StellarNodeObject| {
+            Some((node_name(object)?, StellarNodeView::from(object)))
+        });
+        watch.spawn(scope, watcher::Config::default(), "statefulsets", |it| &it.stateful_sets, |object: &StatefulSetObject| {
+            Some((node_name(object)?, StatefulSetView::from(object)))
+        });
+        watch.spawn(scope, watcher::Config::default(), "pods", |it| &it.pods, |object: &PodObject| {
+            is_of_interest(object).then(|| (object.name_any(), PodView::from(object)))
+        });
+        let ours = watcher::Config::default().fields(&format!("metadata.name={}", names::STELLAR_PEERS));
+        watch.spawn(scope, ours, "configmaps", |it| &it.config_maps, |object: &ConfigMap| {
+            Some(((), ConfigMapView::from(object)))
+        });
+        if with_services {
+            watch.spawn(scope, watcher::Config::default(), "services", |it| &it.services, |object: &ServiceObject| {
+                Some((object.name_any(), ServiceView::from(object)))
+            });
+        }
+    }
+    stores
+}
+
+fn node_name(object: &impl ResourceExt) -> Option<NodeName> {
+    NodeName::new(&object.name_any()).inspect_err(|error| warn!(%error, "Ignored an object")).ok()
+}
+
+/// Pods of StatefulSets, and pods without an owner: these a new StatefulSet may be put over.
+fn is_of_interest(pod: &PodObject) -> bool {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.is_empty() || owners.iter().any(|owner| owner.kind == "StatefulSet")
+}
+
+struct Watches<'a> {
+    client: &'a Client,
+    stores: &'a Arc<Stores>,
+    dirty: &'a Arc<Dirty>,
+    tasks: &'a mut JoinSet<&'static str>,
+}
+
+impl Watches<'_> {
+    /// One watch over one kind in one scope. `read` gives an object's key and view, or nothing where it is none of
+    /// our business.
+    fn spawn<O, K, V>(
+        &mut self,
+        scope: &Option<String>,
+        config: watcher::Config,
+        kind: &'static str,
+        store: fn(&Stores) -> &Store<K, V>,
+        read: fn(&O) -> Option<(K, V)>,
+    ) where
+        O: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Ord + Clone + Send + 'static,
+        V: PartialEq + Send + Sync + 'static,
+    {
+        let api = match scope {
+            Some(namespace) => Api::<O>::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let (stores, dirty, scope) = (Arc::clone(self.stores), Arc::clone(self.dirty), scope.clone());
+        let mut filler = Filler { kind, scope, stores, dirty, store, read, listing: Vec::new(), was_full: false, is_absent: false };
+        self.tasks.spawn(async move {
+            let mut events = watcher(api, config).default_backoff().boxed();
+            while let Some(event) = events.next().await {
+                filler.take(event);
+            }
+            kind
+        });
+    }
+}
+
+/// Carries the events of one watch into its store.
+struct Filler<O, K, V> {
+    kind: &'static str,
+    scope: Option<String>,
+    stores: Arc<Stores>,
+    dirty: Arc<Dirty>,
+    store: fn(&Stores) -> &Store<K, V>,
+    read: fn(&O) -> Option<(K, V)>,
+    listing: Vec<(String, K, V)>,
+    was_full: bool,
+    is_absent: bool,
+}
+
+impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
+    fn take(&mut self, event: Result<Event<O>, watcher::Error>) {
+        let store = (self.store)(&self.stores);
+        match event {
+            Ok(Event::Init) => self.listing.clear(),
+            Ok(Event::InitApply(object)) => {
+                let namespace = object.namespace().unwrap_or_default();
+                self.listing.extend((self.read)(&object).map(|(name, view)| (namespace, name, view)));
+            }
+            Ok(Event::InitDone) => {
+                if std::mem::take(&mut self.is_absent) {
+                    info!(kind = self.kind, "The kind is served now");
+                }
+                let listing = std::mem::take(&mut self.listing);
+                let concerned = store.replace(self.scope.as_deref(), listing);
+                self.full(concerned);
+            }
+            Ok(Event::Apply(object)) => {
+                let namespace = object.namespace().unwrap_or_default();
+                if let Some((name, view)) = (self.read)(&object)
+                    && store.apply(&namespace, name, view)
+                {
+                    self.dirty.mark(&namespace);
+                }
+            }
+            Ok(Event::Delete(object)) => {
+                let namespace = object.namespace().unwrap_or_default();
+                if let Some((name, _)) = (self.read)(&object)
+                    && store.delete(&namespace, &name)
+                {
+                    self.dirty.mark(&namespace);
+                }
+            }
+            Err(error) if is_not_served(&error) => {
+                if !std::mem::replace(&mut self.is_absent, true) {
+                    info!(kind = self.kind, "The kind is not served; it counts as empty until it is");
+                }
+                let concerned = store.replace(self.scope.as_deref(), Vec::new());
+                self.full(concerned);
+            }
+            Err(error) => {
+                // The store keeps what it has: an error never empties a list.
+                let error = error_chain(&error);
+                if self.was_full {
+                    debug!(kind = self.kind, error, "Watch was interrupted; retrying");
+                } else {
+                    warn!(kind = self.kind, error, "Watch could not start; retrying");
+                }
+            }
+        }
+    }
+
+    fn full(&mut self, concerned: BTreeSet<String>) {
+        if !std::mem::replace(&mut self.was_full, true) {
+            self.stores.filled();
+            if self.stores.are_full() {
+                self.dirty.mark_all(self.stores.namespaces());
+            }
+        }
+        self.dirty.mark_all(concerned);
+    }
+}
+
+/// The API server doesn't know the kind: its CustomResourceDefinition is not installed.
+fn is_not_served(error: &watcher::Error) -> bool {
+    matches!(error,
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 404)
+}

@@ -1,0 +1,64 @@
+//! One pass over one namespace: everything that is to be done, and why.
+
+use super::{
+    Memory, Moment, Now, Policy, Snapshot,
+    discovery::{Discovery, discover},
+    node::NodeName,
+    peer_list::{self, PeerList, peer_list},
+    rollout::{self, Plan},
+    survey::{Survey, candidates, survey},
+};
+
+/// What a pass over one namespace comes to.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// What each node is.
+    pub survey: Survey,
+    /// Who is a peer.
+    pub discovery: Discovery,
+    /// What the ConfigMap is to say; [`None`] where there is none to be.
+    pub list: Option<PeerList>,
+    /// Whether that has to be written.
+    pub writes_list: bool,
+    /// Nodes that are Ready for the first time: name and uid of their StatefulSets.
+    pub joins: Vec<(NodeName, String)>,
+    /// Whom to restart, or why to wait.
+    pub plan: Plan,
+    /// When to look again though nothing happens.
+    pub look_again: Option<Moment>,
+}
+
+/// Decides about one namespace. The only thing that changes is `memory`, which takes in what there is to see.
+#[must_use]
+pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: Now) -> Decision {
+    let stored = snapshot.config_map.as_deref();
+    let has_record = stored.is_some_and(|stored| stored.readable_record().is_some());
+    let was_bootstrap = stored.is_some_and(super::snapshot::ConfigMapView::is_bootstrap);
+    let survey = survey(snapshot, &policy.address_mode);
+    memory.observe(&survey, has_record, now.moment);
+    let discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
+    memory.observe_memberships(&discovery, policy.settle, now.moment);
+    let list = peer_list(&survey, &discovery, stored, &policy.writer);
+    let restarts = peer_list::live_restarts(&survey, stored);
+    let plan = rollout::plan(rollout::Scene {
+        survey: &survey,
+        discovery: &discovery,
+        memory,
+        restarts: &restarts,
+        paused: stored.is_some_and(|stored| stored.paused),
+        policy,
+        now,
+    });
+    let joins = candidates(&survey).filter(|(_, node)| {
+        node.is_ready() && node.stateful_set.joined_at.is_none() && !memory.has_joined(&node.stateful_set.uid)
+    });
+    Decision {
+        joins: joins.map(|(name, node)| (name.clone(), node.stateful_set.uid.clone())).collect(),
+        writes_list: list.as_ref().is_some_and(|list| stored.is_none_or(|stored| list.differs_from(stored))),
+        look_again: [discovery.look_again, plan.look_again].into_iter().flatten().min(),
+        survey,
+        discovery,
+        list,
+        plan,
+    }
+}

@@ -1,0 +1,188 @@
+//! Who is a peer of whom, and at which addresses.
+//!
+//! # Guarantees
+//! - The order of the input never matters, and addresses are sorted and unique.
+//! - Each node has either addresses in the list or exactly one reason why not.
+//! - A network that is mostly down keeps all its addresses: a cluster that starts cold finds itself again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Memory, Moment, Policy,
+    membership::{Members, MembershipHash},
+    node::{Network, NodeName},
+    peer::PeerAddress,
+    survey::{Candidate, Skipped, Standing, Survey, candidates},
+};
+
+/// Why a node's addresses are in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// These pods are Ready.
+    Ready,
+    /// Fewer than half of the network's members are Ready: all are listed with their newest address.
+    ColdStart,
+    /// Nobody was ever Ready: whoever runs is listed.
+    Bootstrap,
+}
+
+/// What the list has of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// These addresses.
+    Peers(Vec<PeerAddress>, Basis),
+    /// Nothing, for this reason.
+    Skipped(Skipped),
+}
+
+impl Listing {
+    /// The addresses; none where it is left out.
+    #[must_use]
+    pub fn addresses(&self) -> &[PeerAddress] {
+        match self {
+            Self::Peers(addresses, _) => addresses,
+            Self::Skipped(_) => &[],
+        }
+    }
+}
+
+/// One network of the namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkState {
+    /// Its members with their ports.
+    pub members: Members,
+    /// The hash of these.
+    pub hash: MembershipHash,
+    /// Its candidates, members or not.
+    pub candidates: BTreeSet<NodeName>,
+    /// Nobody was ever Ready, and what runs is published.
+    pub bootstrap: bool,
+}
+
+/// Who is a peer, and what the networks are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// What the list has of each name.
+    pub listings: BTreeMap<NodeName, Listing>,
+    /// The networks that have candidates.
+    pub networks: BTreeMap<Network, NetworkState>,
+    /// When to look again, where a cold start waits for time to pass.
+    pub look_again: Option<Moment>,
+}
+
+impl Discovery {
+    /// All addresses of the list.
+    #[must_use]
+    pub fn peers(&self) -> BTreeSet<PeerAddress> {
+        self.listings.values().flat_map(Listing::addresses).cloned().collect()
+    }
+
+    /// The addresses of a network that `node` is made to use: all but its own.
+    pub fn peers_of(&self, node: &NodeName) -> BTreeSet<PeerAddress> {
+        let network = self.networks.values().find(|network| network.candidates.contains(node));
+        let others = network.into_iter().flat_map(|network| &network.candidates).filter(|other| *other != node);
+        others.filter_map(|other| self.listings.get(other)).flat_map(Listing::addresses).cloned().collect()
+    }
+}
+
+/// Decides who is a peer. `memory` has seen this survey.
+#[must_use]
+pub fn discover(survey: &Survey, was_bootstrap: bool, memory: &Memory, policy: &Policy, now: Moment) -> Discovery {
+    let mut discovery = Discovery::default();
+    for (name, standing) in survey {
+        if let Standing::Out(reason) = standing {
+            discovery.listings.insert(name.clone(), Listing::Skipped(reason.clone()));
+        }
+    }
+    for (network, nodes) in by_network(survey) {
+        let start = start_of(&network, &nodes, was_bootstrap, memory, policy, now);
+        let bootstraps = start == Start::Bootstrap;
+        let is_member = |node: &Candidate| {
+            node.was_member || node.is_ready() || (bootstraps && !running(node).is_empty())
+        };
+        let members: BTreeMap<&NodeName, &Candidate> =
+            nodes.iter().filter(|(_, node)| is_member(node)).map(|(name, node)| (*name, *node)).collect();
+        let ready = members.values().filter(|node| node.is_ready()).count();
+        let is_cold = 2 * ready < members.len();
+        for (name, node) in &nodes {
+            let listing = list(node, members.contains_key(name), is_cold, bootstraps);
+            discovery.listings.insert((*name).clone(), listing);
+        }
+        let lines: Members =
+            members.iter().filter_map(|(name, node)| Some(((*name).clone(), node.member_port()?))).collect();
+        let state = NetworkState {
+            hash: MembershipHash::of(&lines),
+            members: lines,
+            candidates: nodes.keys().map(|name| (*name).clone()).collect(),
+            bootstrap: bootstraps,
+        };
+        if let Start::WaitUntil(moment) = start {
+            discovery.look_again = Some(discovery.look_again.map_or(moment, |other| other.min(moment)));
+        }
+        discovery.networks.insert(network, state);
+    }
+    discovery
+}
+
+fn by_network(survey: &Survey) -> BTreeMap<Network, BTreeMap<&NodeName, &Candidate>> {
+    let mut networks: BTreeMap<Network, BTreeMap<&NodeName, &Candidate>> = BTreeMap::new();
+    for (name, node) in candidates(survey) {
+        networks.entry(node.network.clone()).or_default().insert(name, node);
+    }
+    networks
+}
+
+/// How a network came up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// Somebody was Ready once, or too few run.
+    Usual,
+    /// Nobody ever was: help begins then.
+    WaitUntil(Moment),
+    /// Nobody ever was, and for long enough.
+    Bootstrap,
+}
+
+/// Validators are often Ready only once they are in sync, and can't be in sync without peers. So where nobody was
+/// ever Ready, whoever runs is published after a while.
+fn start_of(
+    network: &Network,
+    nodes: &BTreeMap<&NodeName, &Candidate>,
+    was_bootstrap: bool,
+    memory: &Memory,
+    policy: &Policy,
+    now: Moment,
+) -> Start {
+    if policy.bootstrap_after.is_zero() || nodes.values().any(|node| node.was_ready) {
+        return Start::Usual;
+    }
+    if nodes.values().any(|node| node.was_member) {
+        // Recorded members that were never Ready come from a bootstrap; it goes on until one of them is.
+        return if was_bootstrap { Start::Bootstrap } else { Start::Usual };
+    }
+    match memory.never_ready_since(network) {
+        Some(since) if now >= since + policy.bootstrap_after => Start::Bootstrap,
+        Some(since) => Start::WaitUntil(since + policy.bootstrap_after),
+        None => Start::Usual,
+    }
+}
+
+/// Addresses of the pods that run, Ready or not.
+pub(crate) fn running(node: &Candidate) -> Vec<PeerAddress> {
+    node.addresses(|pod| pod.running)
+}
+
+fn list(node: &Candidate, is_member: bool, is_cold: bool, bootstraps: bool) -> Listing {
+    let Some(reason) = node.skipped() else {
+        return Listing::Peers(node.addresses(|pod| pod.ready), Basis::Ready);
+    };
+    if !is_member || !is_cold {
+        return Listing::Skipped(reason);
+    }
+    let mut addresses = running(node);
+    if addresses.is_empty() {
+        addresses.clone_from(&node.remembered);
+    }
+    let basis = if bootstraps { Basis::Bootstrap } else { Basis::ColdStart };
+    if addresses.is_empty() { Listing::Skipped(reason) } else { Listing::Peers(addresses, basis) }
+}

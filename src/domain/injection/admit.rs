@@ -1,0 +1,306 @@
+//! What an admission of a StatefulSet becomes.
+
+use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
+
+use json_patch::PatchOperation;
+use serde_json::Value;
+
+use super::{
+    parts::{Wanted, annotate, annotation_path, complete, remove, replace, strip},
+    template::{CannotInject, Template, effective_port, has, metadata, setting},
+};
+use crate::{
+    api::names::{self, STELLAR_PEERS},
+    domain::{
+        membership::{Members, MembershipHash},
+        node::{Network, NodeName},
+        peer::{InvalidPort, PeerPort},
+        snapshot::{Inject, StellarNodeView, is_operator_labelled, parse_time},
+    },
+};
+
+const TEMPLATE: &str = "/spec/template";
+
+/// One write of a StatefulSet as the API server asks about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Review<'a> {
+    /// Name of the object.
+    pub name: &'a str,
+    /// The object as it is to be stored.
+    pub object: &'a Value,
+    /// The stored object; absent on CREATE.
+    pub old: Option<&'a Value>,
+    /// Who writes, by the request's options.
+    pub field_manager: Option<&'a str>,
+}
+
+/// What the admission knows of the namespace.
+#[derive(Clone, Debug, Default)]
+pub struct Knowledge {
+    /// The StellarNode of the same name.
+    pub stellar_node: Option<Arc<StellarNodeView>>,
+    /// The members of each network.
+    pub members: BTreeMap<Network, Members>,
+    /// Pods of this StatefulSet's names run without an owner: it is being put over them, and a template other
+    /// than theirs would restart them.
+    pub has_orphans: bool,
+}
+
+/// What becomes of a write. The whole set of outcomes: they are also a metric's label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// None of our business, or nothing to do.
+    Untouched,
+    /// Our parts were added or renewed.
+    Injected,
+    /// What the writer dropped or changed of ours is as it was.
+    Kept,
+    /// Opted out: our parts were taken out.
+    Removed,
+    /// It can't get our parts, or not yet.
+    NotInjected,
+}
+
+/// The answer to one write: always allowed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admission {
+    /// What happened.
+    pub outcome: Outcome,
+    /// JSON patch of the object; empty where nothing changes.
+    pub operations: Vec<PatchOperation>,
+    /// For the writer, in plain words.
+    pub warnings: Vec<String>,
+}
+
+impl Admission {
+    const UNTOUCHED: Self = Self { outcome: Outcome::Untouched, operations: Vec::new(), warnings: Vec::new() };
+
+    fn not_injected(why: &str) -> Self {
+        let warning = format!("stellar-peers: not injected: {why}");
+        Self { outcome: Outcome::NotInjected, operations: Vec::new(), warnings: vec![warning] }
+    }
+}
+
+/// Whether a write of this StatefulSet is ours to look at: the same rule as the registration's conditions.
+#[must_use]
+pub fn is_concerned(object: &Value, old: Option<&Value>) -> bool {
+    [Some(object), old].into_iter().flatten().any(|it| wants_parts(it) || carries_our_volume(it))
+}
+
+fn carries_our_volume(object: &Value) -> bool {
+    let volumes = object.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
+    volumes.into_iter().flatten().any(|it| it.get("name").and_then(Value::as_str) == Some(STELLAR_PEERS))
+}
+
+/// Labels that ask for our parts: an operator's validator, or opted in; and nothing that opts out.
+fn wants_parts(object: &Value) -> bool {
+    let of = |it: Option<&Value>| {
+        let maps = it.and_then(|it| it.get("metadata"));
+        let map = |key| maps.and_then(|maps| maps.get(key));
+        Inject::of(&map("labels"), &map("annotations"))
+    };
+    let labels = metadata(object, "labels");
+    match of(Some(object)).or(of(object.pointer(TEMPLATE))) {
+        Inject::Disabled => false,
+        Inject::Enabled => true,
+        Inject::Unset => {
+            is_operator_labelled(&labels) && !has(labels, names::LABEL_ROLE, names::ROLE_READ_REPLICA)
+        }
+    }
+}
+
+/// Decides one write of a StatefulSet. `knowledge` is asked for only where it is needed, and has no answer
+/// while our caches are not full.
+#[must_use]
+pub fn admit_stateful_set(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge>) -> Admission {
+    let Review { object, old, .. } = review;
+    let is_deleted = object.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null());
+    if is_deleted || !is_concerned(object, old) || !object.pointer(TEMPLATE).is_some_and(Value::is_object) {
+        return Admission::UNTOUCHED;
+    }
+    match old {
+        None => admit_create(review, knowledge),
+        Some(old) => admit_update(review, old, knowledge),
+    }
+}
+
+fn admit_create(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge>) -> Admission {
+    let object = review.object;
+    if !wants_parts(object) {
+        return Admission::UNTOUCHED;
+    }
+    let Some(knowledge) = knowledge() else {
+        return Admission::not_injected("this service has just started; the validator is taken in later");
+    };
+    if knowledge.has_orphans {
+        return Admission::not_injected("it takes over running pods; they are taken in later, one after the other");
+    }
+    // A copy of another object carries that one's history, which is not this one's.
+    let is_set = |path: &String| object.pointer(path).is_some();
+    let copied = [annotation_path("", names::JOINED_AT), annotation_path("", names::TURN)]
+        .into_iter()
+        .chain([annotation_path(TEMPLATE, names::RESTARTED_AT)])
+        .filter(is_set)
+        .map(|path| remove(&path));
+    let mut admission = inject(review, &knowledge);
+    admission.operations.extend(copied);
+    admission
+}
+
+fn admit_update(review: Review<'_>, old: &Value, knowledge: impl FnOnce() -> Option<Knowledge>) -> Admission {
+    let Review { object, field_manager, .. } = review;
+    let (Some(template), Some(stored)) = (object.pointer(TEMPLATE), old.pointer(TEMPLATE)) else {
+        return Admission::UNTOUCHED;
+    };
+    let is_ours = field_manager == Some(STELLAR_PEERS);
+    if is_ours && is_later_restart(template, stored) {
+        // The restart carries our parts itself, as decided by who leads.
+        return Admission::UNTOUCHED;
+    }
+    let mut kept = if is_ours { Vec::new() } else { keep_annotations(object, old) };
+    let knowledge = LazyCell::new(knowledge);
+    if template == stored || !is_changed_by_writer(object, template, stored, &knowledge) {
+        // Nothing but our parts differs: this write restarts nobody, and so it stays.
+        if template != stored {
+            kept.push(replace(TEMPLATE, stored.clone()));
+        }
+        let outcome = if kept.is_empty() { Outcome::Untouched } else { Outcome::Kept };
+        return Admission { outcome, operations: kept, warnings: Vec::new() };
+    }
+    let mut admission = if !wants_parts(object) {
+        take_out(template)
+    } else if let Some(knowledge) = knowledge.as_ref() {
+        inject(review, knowledge)
+    } else {
+        Admission::not_injected("this service has just started; the validator is taken in later")
+    };
+    if admission.outcome != Outcome::Removed {
+        admission.operations.extend(keep_annotation(template, stored, TEMPLATE, names::RESTARTED_AT));
+    }
+    admission.operations.extend(kept);
+    admission
+}
+
+/// Whether the template differs in more than our parts.
+fn is_changed_by_writer<F: FnOnce() -> Option<Knowledge>>(
+    object: &Value,
+    template: &Value,
+    stored: &Value,
+    knowledge: &LazyCell<Option<Knowledge>, F>,
+) -> bool {
+    if strip(template) != strip(stored) {
+        return true;
+    }
+    // The port's annotation is its writer's setting as well as our part. A writer that drops it drops ours; one
+    // that sets another value changes the template. Only where none was stored may it be what an earlier call
+    // of this same request added.
+    let (new, old) = (Template::new(template), Template::new(stored));
+    match (new.annotation(names::PORT), old.annotation(names::PORT)) {
+        (Some(new), Some(old)) => new != old,
+        (Some(_), None) => knowledge.as_ref().is_none_or(|knowledge| {
+            new.port_annotation() != Some(port_without_template(object, knowledge))
+        }),
+        (None, _) => false,
+    }
+}
+
+/// Our own start of a restart: the time of the last one moved on.
+fn is_later_restart(template: &Value, stored: &Value) -> bool {
+    let time = |template| Template::new(template).annotation(names::RESTARTED_AT).and_then(parse_time);
+    match (time(template), time(stored)) {
+        (Some(new), Some(old)) => new > old,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+/// What keeps our annotations of the object as they are stored.
+fn keep_annotations(object: &Value, old: &Value) -> Vec<PatchOperation> {
+    [names::JOINED_AT, names::TURN].iter().flat_map(|key| keep_annotation(object, old, "", key)).collect()
+}
+
+fn keep_annotation(new: &Value, old: &Value, base: &str, key: &str) -> Vec<PatchOperation> {
+    let value = |object: &Value| object.pointer(&annotation_path("", key)).cloned();
+    match (value(new), value(old)) {
+        (new, old) if new == old => Vec::new(),
+        (_, Some(Value::String(old))) => annotate(new, base, &[(key, old)]),
+        (Some(_), _) => vec![remove(&annotation_path(base, key))],
+        (None, _) => Vec::new(),
+    }
+}
+
+/// Adds or renews our parts.
+fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
+    if knowledge.stellar_node.as_ref().is_some_and(|node| node.inject == Inject::Disabled) {
+        return Admission::UNTOUCHED;
+    }
+    match injection(review, knowledge) {
+        Ok(operations) if operations.is_empty() => Admission::UNTOUCHED,
+        Ok(operations) => Admission { outcome: Outcome::Injected, operations, warnings: Vec::new() },
+        Err(why) => Admission::not_injected(&why.to_string()),
+    }
+}
+
+fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Vec<PatchOperation>, CannotInject> {
+    let object = review.object;
+    let template = object.pointer(TEMPLATE).unwrap_or(&Value::Null);
+    let port = port_to_inject(review, knowledge)?;
+    let mut members = knowledge.members.get(&network(object, knowledge)).cloned().unwrap_or_default();
+    // A newcomer knows of itself, so that its joining doesn't restart it. A generated name is not known yet.
+    if let Ok(name) = NodeName::new(review.name) {
+        members.insert(name, port);
+    }
+    let named = setting(object, "annotations", names::CONTAINER);
+    let wanted = Wanted { port, membership: MembershipHash::of(&members), restarted_at: None };
+    complete(template, TEMPLATE, named, &wanted)
+}
+
+fn network(object: &Value, knowledge: &Knowledge) -> Network {
+    let label = || setting(object, "labels", names::LABEL_NETWORK).map(Network::new);
+    knowledge.stellar_node.as_ref().and_then(|node| node.network.clone()).or_else(label).unwrap_or_default()
+}
+
+/// The port by all settings but the template's annotation.
+fn port_without_template(object: &Value, knowledge: &Knowledge) -> Result<PeerPort, InvalidPort> {
+    port(object, knowledge, None)
+}
+
+fn port(
+    object: &Value,
+    knowledge: &Knowledge,
+    template: Option<&Result<PeerPort, InvalidPort>>,
+) -> Result<PeerPort, InvalidPort> {
+    let spec = knowledge.stellar_node.as_ref().and_then(|node| node.peer_port.as_ref());
+    let on_object = metadata(object, "annotations").and_then(|it| it.get(names::PORT)).and_then(Value::as_str);
+    let on_object = on_object.map(PeerPort::from_annotation);
+    let named = object.pointer(TEMPLATE).and_then(|it| Template::new(it).named_port());
+    effective_port(spec, on_object.as_ref(), template, named.as_ref())
+}
+
+/// The port by all settings. The template's annotation counts unless it is the one that we derived for the
+/// stored object from what has changed since, such as a container's port.
+fn port_to_inject(review: Review<'_>, knowledge: &Knowledge) -> Result<PeerPort, InvalidPort> {
+    let annotation = |object: &Value| object.pointer(TEMPLATE).and_then(|it| Template::new(it).port_annotation());
+    let new = annotation(review.object);
+    let was_derived = review.old.is_some_and(|old| {
+        let stored = annotation(old);
+        stored.is_some() && stored == new && stored == Some(port_without_template(old, knowledge))
+    });
+    port(review.object, knowledge, if was_derived { None } else { new.as_ref() })
+}
+
+/// Opted out, and the template changes anyway: our parts go. The port's annotation may be its writer's, and stays.
+fn take_out(template: &Value) -> Admission {
+    let mut stripped = strip(template);
+    if let Some(port) = Template::new(template).annotation(names::PORT) {
+        for operation in annotate(&stripped.clone(), "", &[(names::PORT, port.to_owned())]) {
+            // The operation was made for this very document.
+            let applied = json_patch::patch(&mut stripped, &[operation]);
+            debug_assert!(applied.is_ok());
+        }
+    }
+    if stripped == *template {
+        return Admission::UNTOUCHED;
+    }
+    Admission { outcome: Outcome::Removed, operations: vec![replace(TEMPLATE, stripped)], warnings: Vec::new() }
+}

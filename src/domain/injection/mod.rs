@@ -1,0 +1,23 @@
+//! What an admission adds to a validator's pod template, and when.
+//!
+//! [`Template`] reads a pod template and finds our parts in it, [`complete`] and [`strip`] put them in and
+//! take them out, [`admit_stateful_set`] and [`admit_stellar_node`] decide an AdmissionReview. The loop's own
+//! restart patch uses [`complete`] too, so that adoption needs no webhook.
+//!
+//! # Guarantees
+//! - Additive: no field that another writer set is changed or removed.
+//! - Whole or absent: where one part can't be added, none is.
+//! - An admission never turns a write that would not have restarted a pod into one that does: where the new
+//!   template and the stored one are the same but for our parts, the result is the stored one.
+
+mod admit;
+mod parts;
+mod stellar_node;
+mod template;
+
+pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
+pub use parts::{Parts, Wanted, complete, strip};
+pub(crate) use parts::{annotation_path, pointer};
+pub(crate) use template::{effective_port, setting};
+pub use stellar_node::admit_stellar_node;
+pub use template::{CannotInject, Template, TemplateView};

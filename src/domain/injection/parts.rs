@@ -1,0 +1,253 @@
+//! Our parts in a pod template: finding them, adding what is missing, taking them out.
+
+use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
+use serde_json::{Map, Value, json};
+
+use super::template::{CannotInject, Template, list, mounts, text};
+use crate::{
+    api::names::{self, MOUNT_PATH, STELLAR_PEERS},
+    domain::{membership::MembershipHash, peer::PeerPort},
+};
+
+/// How much of our parts a template has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Parts {
+    /// Nothing of ours. An annotation with the port alone may be its writer's.
+    #[default]
+    Absent,
+    /// Some, but not all: whatever happened, it is completed first.
+    Partial,
+    /// Everything, in this or an older form.
+    Whole,
+}
+
+impl Parts {
+    /// Finds our parts. `named` is annotation [`names::CONTAINER`].
+    #[must_use]
+    pub fn of(template: Template<'_>, named: Option<&str>) -> Self {
+        let core = template.core(named).ok().map(|(_, core)| core);
+        let volume = template.volumes().any(is_our_volume);
+        let mount = core.is_some_and(|core| mounts(core).any(is_our_mount));
+        let membership = template.annotation(names::MEMBERSHIP).is_some();
+        let port = template.port_annotation().and_then(Result::ok).is_some_and(|port| template.declares(port));
+        match (volume, mount, membership, port) {
+            (false, false, false, _) => Self::Absent,
+            (true, true, true, true) => Self::Whole,
+            _ => Self::Partial,
+        }
+    }
+}
+
+fn is_our_volume(volume: &Value) -> bool {
+    text(volume, "name") == Some(STELLAR_PEERS)
+        && volume.get("configMap").and_then(|it| text(it, "name")) == Some(STELLAR_PEERS)
+}
+
+fn is_our_mount(mount: &Value) -> bool {
+    text(mount, "name") == Some(STELLAR_PEERS) && text(mount, "mountPath") == Some(MOUNT_PATH)
+}
+
+/// How to tell the port entry that we added: it has the number of our annotation, and our name or, where that
+/// name was taken by another port, none.
+#[derive(Clone, Copy)]
+struct OurPort {
+    number: PeerPort,
+    name_taken: bool,
+}
+
+impl OurPort {
+    fn of(template: Template<'_>) -> Option<Self> {
+        let number = template.port_annotation()?.ok()?;
+        Some(Self { number, name_taken: template.is_port_name_taken(Some(number)) })
+    }
+
+    fn is(self, port: &Value) -> bool {
+        let named_so = match text(port, "name") {
+            Some(name) => name == STELLAR_PEERS && !self.name_taken,
+            None => self.name_taken,
+        };
+        named_so && port.get("containerPort") == Some(&json!(self.number.get()))
+    }
+}
+
+/// Index of the core container, where everything that is missing can be added.
+pub(super) fn blocked(template: Template<'_>, named: Option<&str>) -> Result<usize, CannotInject> {
+    let (index, core) = template.core(named)?;
+    if template.volumes().any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_volume(it)) {
+        return Err(CannotInject::VolumeNameTaken);
+    }
+    let at_our_path = |mount: &&Value| text(mount, "mountPath").map(|path| path.trim_end_matches('/')) == Some(MOUNT_PATH);
+    match mounts(core).find(at_our_path) {
+        Some(mount) if !is_our_mount(mount) => {
+            Err(CannotInject::MountPathTaken(text(mount, "name").unwrap_or_default().chars().take(80).collect()))
+        }
+        _ => Ok(index),
+    }
+}
+
+/// What the parts are to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The peer port.
+    pub port: PeerPort,
+    /// The membership that the pods will know.
+    pub membership: MembershipHash,
+    /// The time of our restart, RFC 3339, where this is one.
+    pub restarted_at: Option<String>,
+}
+
+/// The operations that make our parts in `template` whole.
+///
+/// Paths begin at `base`, the pointer to the template. Empty where nothing is missing or outdated. What is there
+/// in an older form and serves is left as it is.
+///
+/// # Errors
+/// [`CannotInject`] where one part can't be added; then none is.
+pub fn complete(
+    template: &Value,
+    base: &str,
+    named: Option<&str>,
+    wanted: &Wanted,
+) -> Result<Vec<PatchOperation>, CannotInject> {
+    let view = Template::new(template);
+    let core_index = blocked(view, named)?;
+    let core = &template["spec"]["containers"][core_index];
+    let core_base = format!("{base}/spec/containers/{core_index}");
+    let mut operations = Vec::new();
+    if !view.volumes().any(is_our_volume) {
+        let volume = json!({
+            "name": STELLAR_PEERS,
+            "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
+        });
+        operations.push(append(&template["spec"], &format!("{base}/spec"), "volumes", volume));
+    }
+    if !mounts(core).any(is_our_mount) {
+        let mount = json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true});
+        operations.push(append(core, &core_base, "volumeMounts", mount));
+    }
+    operations.extend(complete_port(view, core, &core_base, wanted.port));
+    let mut annotations =
+        vec![(names::PORT, wanted.port.to_string()), (names::MEMBERSHIP, wanted.membership.to_string())];
+    annotations.extend(wanted.restarted_at.clone().map(|at| (names::RESTARTED_AT, at)));
+    operations.extend(annotate(template, base, &annotations));
+    Ok(operations)
+}
+
+/// Declares the port where no container does, in the entry that we added before if there is one.
+fn complete_port(template: Template<'_>, core: &Value, core_base: &str, port: PeerPort) -> Option<PatchOperation> {
+    let outdated = OurPort::of(template).filter(|was| was.number != port);
+    let ours = outdated.and_then(|was| list(Some(core), "ports").position(|it| was.is(it)));
+    match (ours, template.declares(port)) {
+        (None, true) => None,
+        (Some(index), true) => {
+            Some(remove(&format!("{core_base}/ports/{index}")))
+        }
+        (Some(index), false) => {
+            Some(replace(&format!("{core_base}/ports/{index}/containerPort"), json!(port.get())))
+        }
+        (None, false) => {
+            let mut entry = json!({"containerPort": port.get(), "protocol": "TCP"});
+            if !template.is_port_name_taken(None) {
+                entry["name"] = json!(STELLAR_PEERS);
+            }
+            Some(append(core, core_base, "ports", entry))
+        }
+    }
+}
+
+/// The operations that set these annotations of an object or template at `base`.
+pub(crate) fn annotate(object: &Value, base: &str, wanted: &[(&str, String)]) -> Vec<PatchOperation> {
+    let metadata = object.get("metadata").filter(|it| it.is_object());
+    let present = metadata.and_then(|it| it.get("annotations")).filter(|it| it.is_object());
+    let missing = wanted.iter().filter(|(key, value)| present.and_then(|it| text(it, key)) != Some(value));
+    let missing: Map<String, Value> = missing.map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    match (metadata, present) {
+        _ if missing.is_empty() => Vec::new(),
+        (None, _) => vec![add(&format!("{base}/metadata"), json!({ "annotations": missing }))],
+        (_, None) => vec![add(&format!("{base}/metadata/annotations"), Value::Object(missing))],
+        (_, Some(_)) => missing
+            .into_iter()
+            .map(|(key, value)| add(&annotation_path(base, &key), value))
+            .collect(),
+    }
+}
+
+/// The JSON pointer to an annotation of the object at `base`.
+pub(crate) fn annotation_path(base: &str, key: &str) -> String {
+    format!("{base}/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The template without our parts, for comparing two of them: what is left is what others wrote.
+#[must_use]
+pub fn strip(template: &Value) -> Value {
+    let mut left = template.clone();
+    let our_port = OurPort::of(Template::new(template));
+    let ours_only = !Template::new(template)
+        .all_containers()
+        .flat_map(mounts)
+        .any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_mount(it));
+    if let Some(Value::Object(annotations)) = left.pointer_mut("/metadata/annotations") {
+        for key in [names::PORT, names::MEMBERSHIP, names::RESTARTED_AT] {
+            annotations.remove(key);
+        }
+    }
+    drop_empty(left.get_mut("metadata"), "annotations");
+    let Some(spec) = left.get_mut("spec") else { return left };
+    if ours_only {
+        retain(spec, "volumes", |volume| !is_our_volume(volume));
+    }
+    for kind in ["containers", "initContainers"] {
+        for container in spec.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten() {
+            retain(container, "volumeMounts", |mount| !is_our_mount(mount));
+            retain(container, "ports", |port| !our_port.is_some_and(|ours| ours.is(port)));
+        }
+    }
+    left
+}
+
+fn retain(object: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
+    if let Some(Value::Array(items)) = object.get_mut(key) {
+        items.retain(|item| keep(item));
+    }
+    drop_empty(Some(object), key);
+}
+
+/// An empty list or map and an absent one are the same to the API server.
+fn drop_empty(object: Option<&mut Value>, key: &str) {
+    let Some(Value::Object(object)) = object else { return };
+    let is_empty = match object.get(key) {
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(items)) => items.is_empty(),
+        Some(Value::Null) => true,
+        _ => false,
+    };
+    if is_empty {
+        object.remove(key);
+    }
+}
+
+/// Appends to the list `key` of `object`, which stands at `base`; makes the list where there is none.
+fn append(object: &Value, base: &str, key: &str, item: Value) -> PatchOperation {
+    if object.get(key).is_some_and(Value::is_array) {
+        add(&format!("{base}/{key}/-"), item)
+    } else {
+        add(&format!("{base}/{key}"), json!([item]))
+    }
+}
+
+pub(crate) fn add(path: &str, value: Value) -> PatchOperation {
+    PatchOperation::Add(AddOperation { path: pointer(path), value })
+}
+
+pub(crate) fn replace(path: &str, value: Value) -> PatchOperation {
+    PatchOperation::Replace(ReplaceOperation { path: pointer(path), value })
+}
+
+pub(crate) fn remove(path: &str) -> PatchOperation {
+    PatchOperation::Remove(RemoveOperation { path: pointer(path) })
+}
+
+/// Paths are made here from constants, indexes and escaped keys only.
+pub(crate) fn pointer(path: &str) -> PointerBuf {
+    PointerBuf::parse(path).expect("a pointer made of constants, indexes and escaped keys is well-formed")
+}

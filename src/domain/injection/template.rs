@@ -1,0 +1,226 @@
+//! Reading a pod template: its core container, its ports, and which of our parts it has.
+
+use serde_json::Value;
+
+use super::parts::Parts;
+use crate::{
+    api::{Container, ContainerPort, names},
+    domain::{
+        peer::{InvalidPort, PeerPort},
+        snapshot::Lookup,
+    },
+};
+
+/// A pod template as JSON, in whatever shape it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Template<'a>(&'a Value);
+
+/// Why a template can't get our parts. Nothing that we do by ourselves changes that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotInject {
+    /// No container is known as stellar-core's.
+    #[error(
+        "none of the containers is named stellar-node, core or stellar-core; \
+         name it in annotation peers.stellar.org/container"
+    )]
+    NoCoreContainer,
+    /// The annotation names a container that isn't there.
+    #[error("annotation peers.stellar.org/container names {0:?}, and no container is named so")]
+    NoSuchContainer(String),
+    /// A volume of this name is somebody else's.
+    #[error("volume stellar-peers is not from ConfigMap stellar-peers; rename that volume")]
+    VolumeNameTaken,
+    /// Another volume is mounted at our path.
+    #[error("volume {0:?} is mounted at /etc/stellar-peers; mount it elsewhere")]
+    MountPathTaken(String),
+    /// The port is unusable.
+    #[error("the peer port {0}")]
+    InvalidPort(#[from] InvalidPort),
+}
+
+/// What decisions need to know of a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateView {
+    /// Annotation [`names::MEMBERSHIP`].
+    pub membership: Option<String>,
+    /// Annotation [`names::RESTARTED_AT`].
+    pub restarted_at: Option<String>,
+    /// Annotation [`names::PORT`].
+    pub port: Option<Result<PeerPort, InvalidPort>>,
+    /// Container port named `peer` or `core-peer`.
+    pub named_port: Option<Result<PeerPort, InvalidPort>>,
+    /// Which of our parts are there.
+    pub parts: Parts,
+    /// Why the missing ones can't be added.
+    pub blocked: Option<CannotInject>,
+    /// The core container keeps its data on an emptyDir.
+    pub ephemeral_ledger: bool,
+}
+
+impl<'a> Template<'a> {
+    /// Any JSON will do; what isn't there is absent.
+    #[must_use]
+    pub const fn new(template: &'a Value) -> Self {
+        Self(template)
+    }
+
+    pub(crate) fn labels(self) -> Option<&'a Value> {
+        self.0.get("metadata")?.get("labels")
+    }
+
+    pub(crate) fn annotations(self) -> Option<&'a Value> {
+        self.0.get("metadata")?.get("annotations")
+    }
+
+    /// An annotation of the template.
+    #[must_use]
+    pub fn annotation(self, key: &str) -> Option<&'a str> {
+        self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
+    }
+
+    fn list(self, key: &str) -> impl Iterator<Item = &'a Value> + Clone {
+        list(self.0.get("spec"), key)
+    }
+
+    pub(super) fn volumes(self) -> impl Iterator<Item = &'a Value> {
+        self.list("volumes")
+    }
+
+    /// All containers, those that run at the start included.
+    pub(super) fn all_containers(self) -> impl Iterator<Item = &'a Value> {
+        self.list("containers").chain(self.list("initContainers"))
+    }
+
+    /// Index and object of stellar-core's container. `named` is annotation [`names::CONTAINER`].
+    pub(super) fn core(self, named: Option<&str>) -> Result<(usize, &'a Value), CannotInject> {
+        let containers: Vec<&'a Value> = self.list("containers").collect();
+        let find = |name: &str| containers.iter().position(|it| text(it, "name") == Some(name));
+        let known = names::CORE_CONTAINERS.iter().find_map(|name| find(name));
+        let index = match (known, named) {
+            (Some(index), _) => Ok(index),
+            (None, Some(name)) => find(name).ok_or_else(|| CannotInject::NoSuchContainer(name.chars().take(80).collect())),
+            (None, None) if containers.len() == 1 => Ok(0),
+            (None, None) => Err(CannotInject::NoCoreContainer),
+        }?;
+        Ok((index, containers[index]))
+    }
+
+    /// Containers that run side by side, as far as ports go; an unreadable one counts as empty.
+    pub(super) fn containers(self) -> Vec<Container> {
+        self.list("containers").map(|it| Container::deserialize_lenient(it)).collect()
+    }
+
+    /// Whether some container declares this TCP port.
+    pub(super) fn declares(self, port: PeerPort) -> bool {
+        let declares = |it: &Container| it.ports.iter().any(|it| it.is_tcp() && it.container_port == i64::from(port.get()));
+        self.containers().iter().any(declares)
+    }
+
+    /// Whether a port has the name that ours gets, other than one with the number `ours`.
+    pub(super) fn is_port_name_taken(self, ours: Option<PeerPort>) -> bool {
+        let is_ours = |it: &ContainerPort| ours.is_some_and(|ours| it.container_port == i64::from(ours.get()));
+        let has_name = |it: &ContainerPort| it.name.as_deref() == Some(names::STELLAR_PEERS);
+        self.containers().iter().flat_map(|it| &it.ports).any(|it| has_name(it) && !is_ours(it))
+    }
+
+    /// The port that a container declares by name as the peer port.
+    #[must_use]
+    pub fn named_port(self) -> Option<Result<PeerPort, InvalidPort>> {
+        let containers = self.containers();
+        let mut ports = containers.iter().flat_map(|it| &it.ports);
+        let is_peer = |name: &str| names::PEER_PORT_NAMES.contains(&name);
+        let port = ports.find(|it| it.name.as_deref().is_some_and(is_peer))?;
+        Some(PeerPort::new(port.container_port))
+    }
+
+    /// Annotation [`names::PORT`] of the template.
+    #[must_use]
+    pub fn port_annotation(self) -> Option<Result<PeerPort, InvalidPort>> {
+        self.annotation(names::PORT).map(PeerPort::from_annotation)
+    }
+
+    /// What decisions need to know. `named` is annotation [`names::CONTAINER`].
+    #[must_use]
+    pub fn view(self, named: Option<&str>) -> TemplateView {
+        TemplateView {
+            membership: self.annotation(names::MEMBERSHIP).map(str::to_owned),
+            restarted_at: self.annotation(names::RESTARTED_AT).map(str::to_owned),
+            port: self.port_annotation(),
+            named_port: self.named_port(),
+            parts: Parts::of(self, named),
+            blocked: super::parts::blocked(self, named).err(),
+            ephemeral_ledger: self.core(named).is_ok_and(|(_, core)| self.is_ephemeral(core)),
+        }
+    }
+
+    /// A container whose only data is on an emptyDir. A mount without a volume here is a claim by template.
+    fn is_ephemeral(self, core: &Value) -> bool {
+        let volume = |name: &str| self.volumes().find(|it| text(it, "name") == Some(name));
+        let kinds = mounts(core).filter_map(|mount| text(mount, "name")).map(|name| match volume(name) {
+            None => Some(false),
+            Some(it) if it.get("persistentVolumeClaim").is_some() => Some(false),
+            Some(it) if it.get("emptyDir").is_some() && !name.starts_with(names::STELLAR_PEERS) => Some(true),
+            Some(_) => None,
+        });
+        let kinds: Vec<bool> = kinds.flatten().collect();
+        !kinds.is_empty() && kinds.into_iter().all(|is_empty_dir| is_empty_dir)
+    }
+}
+
+/// The items of a list, none where it is absent or no list.
+pub(super) fn list<'a>(object: Option<&'a Value>, key: &str) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
+    object.and_then(|it| it.get(key)).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// The volume mounts of a container.
+pub(super) fn mounts(container: &Value) -> impl Iterator<Item = &Value> {
+    list(Some(container), "volumeMounts")
+}
+
+/// A field that is text.
+pub(super) fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
+    object.get(key)?.as_str()
+}
+
+impl Container {
+    /// An unreadable container counts as one without ports.
+    fn deserialize_lenient(value: &Value) -> Self {
+        serde::Deserialize::deserialize(value).unwrap_or_default()
+    }
+}
+
+impl ContainerPort {
+    pub(super) fn is_tcp(&self) -> bool {
+        self.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+    }
+}
+
+/// The effective peer port: StellarNode, then annotation (object, template), then a named container port, then
+/// stellar-core's default.
+///
+/// # Errors
+/// [`InvalidPort`] where the first of these that is set is no port: a typo must not send peers elsewhere.
+pub(crate) fn effective_port(
+    spec: Option<&Result<PeerPort, InvalidPort>>,
+    object: Option<&Result<PeerPort, InvalidPort>>,
+    template: Option<&Result<PeerPort, InvalidPort>>,
+    named: Option<&Result<PeerPort, InvalidPort>>,
+) -> Result<PeerPort, InvalidPort> {
+    [spec, object, template, named].into_iter().flatten().next().cloned().unwrap_or(Ok(PeerPort::DEFAULT))
+}
+
+/// Looks a label up in JSON metadata.
+pub(crate) fn metadata<'a>(object: &'a Value, map: &str) -> Option<&'a Value> {
+    object.get("metadata")?.get(map)
+}
+
+/// An annotation or label of an object, then of its template.
+pub(crate) fn setting<'a>(object: &'a Value, map: &str, key: &str) -> Option<&'a str> {
+    let template = object.get("spec").and_then(|spec| spec.get("template"));
+    [Some(object), template].into_iter().flatten().find_map(|it| it.get("metadata")?.get(map)?.get(key)?.as_str())
+}
+
+/// Whether a map of labels has this value.
+pub(crate) fn has(map: Option<&Value>, key: &str, value: &str) -> bool {
+    map.find(key) == Some(value)
+}

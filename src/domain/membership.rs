@@ -1,0 +1,99 @@
+//! The membership of a network and its hash, the key by which restarts are due.
+//!
+//! The key is who the members are and on which port, never at which address: with addresses in it each
+//! restart would change the key and cause the next one.
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::{node::NodeName, peer::PeerPort};
+
+/// The members of one network of one namespace, each with its port.
+pub type Members = BTreeMap<NodeName, PeerPort>;
+
+/// `v1:` and the first 12 hex digits of SHA-256 over the members' sorted lines `name:port\n`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MembershipHash(String);
+
+const VERSION: &str = "v1:";
+
+impl MembershipHash {
+    /// The hash of these members.
+    #[must_use]
+    pub fn of(members: &Members) -> Self {
+        Self::of_lines(members.iter().map(|(name, port)| format!("{name}:{port}\n")))
+    }
+
+    fn of_lines(lines: impl Iterator<Item = String>) -> Self {
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        let sum = digest(&SHA256, lines.concat().as_bytes());
+        let hex: String = sum.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("{VERSION}{hex}"))
+    }
+
+    /// The hash as it stands in annotations.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a pod that carries `annotation` was started for another membership than this.
+    ///
+    /// A version that we don't know may mean the same members: it never makes anybody restart.
+    #[must_use]
+    pub fn differs_from(&self, annotation: &str) -> bool {
+        annotation.starts_with(VERSION) && annotation != self.0
+    }
+}
+
+impl fmt::Display for MembershipHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn members(names: &[(&str, i64)]) -> Members {
+        let member = |&(name, port)| (NodeName::new(name).unwrap(), PeerPort::new(port).unwrap());
+        names.iter().map(member).collect()
+    }
+
+    #[test]
+    fn the_hash_is_the_one_of_the_contract() {
+        // printf 'validator-1:11625\nvalidator-2:11625\n' | sha256sum
+        let two = members(&[("validator-2", 11625), ("validator-1", 11625)]);
+        assert_eq!(MembershipHash::of(&two).as_str(), "v1:ede2544d62b9");
+        // printf '' | sha256sum
+        assert_eq!(MembershipHash::of(&Members::new()).as_str(), "v1:e3b0c44298fc");
+    }
+
+    #[test]
+    fn lines_are_sorted_as_lines_where_one_name_begins_another() {
+        // printf 'a-b:1\na:1\n' | sha256sum: '-' sorts before ':'.
+        assert_eq!(MembershipHash::of(&members(&[("a", 1), ("a-b", 1)])).as_str(), "v1:16b86d883248");
+    }
+
+    #[test]
+    fn a_hash_of_an_unknown_version_is_never_another() {
+        let hash = MembershipHash::of(&Members::new());
+        assert!(!hash.differs_from("v2:000000000000"));
+        assert!(!hash.differs_from(hash.as_str()));
+        assert!(hash.differs_from("v1:000000000000"));
+    }
+
+    proptest! {
+        #[test]
+        fn another_port_or_another_member_is_another_hash(port in 1_i64..65535) {
+            let one = MembershipHash::of(&members(&[("a", port)]));
+            prop_assert_ne!(&one, &MembershipHash::of(&members(&[("a", port + 1)])));
+            prop_assert_ne!(&one, &MembershipHash::of(&members(&[("a", port), ("b", port)])));
+        }
+    }
+}

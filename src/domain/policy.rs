@@ -1,0 +1,79 @@
+//! What the operator of this service decided: the flags of `run`, in the core's units.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+/// How peers are addressed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AddressMode {
+    /// Pod IPs.
+    #[default]
+    Ip,
+    /// Names of the governing headless Service, in this cluster domain.
+    Dns {
+        /// For example `cluster.local`.
+        cluster_domain: String,
+    },
+}
+
+/// When a change of the list is worth a restart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartOn {
+    /// When the set of members changes.
+    #[default]
+    Membership,
+    /// Never for the list: the list alone is kept true.
+    Never,
+}
+
+/// Whether validators that were there before us are taken in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adopt {
+    /// By one restart each, one after the other.
+    #[default]
+    Restart,
+    /// Only told.
+    Never,
+}
+
+/// All that the core's decisions depend on besides the cluster and time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Who writes the list: `<namespace>/<lease>` of this installation.
+    pub writer: String,
+    /// How peers are addressed.
+    pub address_mode: AddressMode,
+    /// Time after which a network that was never Ready, or a lost one, is helped; zero turns that off.
+    pub bootstrap_after: Duration,
+    /// When a change is worth a restart.
+    pub restart_on: RestartOn,
+    /// What happens to validators without our parts.
+    pub adopt: Adopt,
+    /// Quiet time after somebody joined before a restart.
+    pub settle: Duration,
+    /// Quiet time where somebody only left.
+    pub settle_leave: Duration,
+    /// Most members of a network that may be down at once because of us.
+    pub max_unavailable: NonZeroUsize,
+    /// A member that is Ready for less than this still counts as down.
+    pub min_ready: Duration,
+    /// A rollout that takes longer stops all further restarts of its network.
+    pub stuck_after: Duration,
+}
+
+impl Default for Policy {
+    /// The defaults of the contract's section 7.
+    fn default() -> Self {
+        Self {
+            writer: "stellar-peers/stellar-peers".to_owned(),
+            address_mode: AddressMode::Ip,
+            bootstrap_after: Duration::from_secs(60),
+            restart_on: RestartOn::Membership,
+            adopt: Adopt::Restart,
+            settle: Duration::from_secs(30),
+            settle_leave: Duration::from_mins(5),
+            max_unavailable: NonZeroUsize::MIN,
+            min_ready: Duration::from_secs(60),
+            stuck_after: Duration::from_mins(15),
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! One namespace as it was seen at one instant, in the core's own types.
+//!
+//! Kubernetes types stop here: each object is parsed once, when it arrives, into a small view that holds only
+//! what decisions rest on. Two views that are equal lead to the same decision, so a write that changes no view
+//! (a label that flips twice a second) wakes nobody.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde_json::Value;
+
+use super::{
+    injection::{self, Template},
+    node::{Network, NodeName},
+    peer::{InvalidPort, PeerPort},
+    peer_list::Record,
+};
+use crate::api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names};
+
+/// One namespace at one instant.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Its name.
+    pub namespace: String,
+    /// StellarNodes by name.
+    pub stellar_nodes: BTreeMap<NodeName, Arc<StellarNodeView>>,
+    /// StatefulSets by name: all that are or may be nodes.
+    pub stateful_sets: BTreeMap<NodeName, Arc<StatefulSetView>>,
+    /// Pods by name.
+    pub pods: BTreeMap<String, Arc<PodView>>,
+    /// Services by name; empty where addresses are IPs.
+    pub services: BTreeMap<String, Arc<ServiceView>>,
+    /// The ConfigMap `stellar-peers`, where there is one.
+    pub config_map: Option<Arc<ConfigMapView>>,
+}
+
+/// A label or annotation that opts in or out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Inject {
+    /// Nothing is said.
+    #[default]
+    Unset,
+    /// `enabled`.
+    Enabled,
+    /// `disabled`; wins wherever it stands.
+    Disabled,
+}
+
+impl Inject {
+    pub(crate) fn of(labels: &impl Lookup, annotations: &impl Lookup) -> Self {
+        match (labels.find(names::INJECT), annotations.find(names::INJECT)) {
+            (Some(names::INJECT_DISABLED), _) | (_, Some(names::INJECT_DISABLED)) => Self::Disabled,
+            (Some(names::INJECT_ENABLED), _) => Self::Enabled,
+            _ => Self::Unset,
+        }
+    }
+
+    /// The object's word and its template's: `disabled` on either wins, else `enabled` on either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Disabled, _) | (_, Self::Disabled) => Self::Disabled,
+            (Self::Enabled, _) | (_, Self::Enabled) => Self::Enabled,
+            _ => Self::Unset,
+        }
+    }
+}
+
+/// What we read of a StellarNode.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StellarNodeView {
+    /// `spec.nodeType` where it is text.
+    pub node_type: String,
+    /// `spec.network`.
+    pub network: Option<Network>,
+    /// `spec.suspended`.
+    pub suspended: bool,
+    /// `spec.validatorConfig.peerPort`, where it is set.
+    pub peer_port: Option<Result<PeerPort, InvalidPort>>,
+    /// Opted out by label or annotation.
+    pub inject: Inject,
+    /// Being deleted: no node any more.
+    pub terminating: bool,
+    /// Restarts are held back.
+    pub paused: bool,
+}
+
+impl From<&StellarNodeObject> for StellarNodeView {
+    fn from(object: &StellarNodeObject) -> Self {
+        let spec = &object.spec;
+        let suspended = match spec.get("suspended") {
+            Some(Value::Bool(value)) => *value,
+            Some(Value::String(text)) => text == "true",
+            _ => false,
+        };
+        Self {
+            node_type: spec.get("nodeType").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            network: spec.get("network").and_then(Network::from_spec),
+            suspended,
+            peer_port: peer_port_of_spec(spec),
+            inject: Inject::of(&object.metadata.labels, &object.metadata.annotations),
+            terminating: object.metadata.deletion_timestamp.is_some(),
+            paused: is_true(&object.metadata.annotations, names::PAUSED),
+        }
+    }
+}
+
+/// `validatorConfig.peerPort` of a StellarNode's spec, where it is set.
+#[must_use]
+pub fn peer_port_of_spec(spec: &Value) -> Option<Result<PeerPort, InvalidPort>> {
+    let port = spec.get("validatorConfig")?.get("peerPort")?;
+    (!port.is_null()).then(|| PeerPort::from_spec(port))
+}
+
+/// In which order a StatefulSet makes its pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PodManagement {
+    /// One after the other; a pod that is not Ready is not replaced.
+    #[default]
+    OrderedReady,
+    /// All at once.
+    Parallel,
+}
+
+/// How pods follow a new template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateStrategy {
+    /// By themselves, down to this ordinal.
+    Rolling {
+        /// Pods with a lower ordinal stay as they are.
+        partition: i32,
+    },
+    /// Only when somebody deletes them.
+    OnDelete,
+}
+
+impl Default for UpdateStrategy {
+    fn default() -> Self {
+        Self::Rolling { partition: 0 }
+    }
+}
+
+/// What we read of a StatefulSet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatefulSetView {
+    /// Its uid: a reused name is another node.
+    pub uid: String,
+    /// Counts changes of the spec.
+    pub generation: i64,
+    /// The generation that its controller has acted on.
+    pub observed_generation: i64,
+    /// Wanted pods.
+    pub replicas: i32,
+    /// Its governing Service.
+    pub service_name: String,
+    /// Pod management.
+    pub pod_management: PodManagement,
+    /// Update strategy.
+    pub update_strategy: UpdateStrategy,
+    /// Revision of the current template.
+    pub update_revision: String,
+    /// Being deleted.
+    pub terminating: bool,
+    /// Carries the labels of a validator that an operator made.
+    pub operator_labelled: bool,
+    /// A read pool.
+    pub read_pool: bool,
+    /// Opted in or out, on the object or its template.
+    pub inject: Inject,
+    /// Network by label, from the object, then from its template.
+    pub network: Option<Network>,
+    /// Annotation of the port on the object.
+    pub port: Option<Result<PeerPort, InvalidPort>>,
+    /// Annotation [`names::JOINED_AT`].
+    pub joined_at: Option<String>,
+    /// Restarts are held back.
+    pub paused: bool,
+    /// Restarts are allowed though the ledger is on an emptyDir.
+    pub allow_ephemeral: bool,
+    /// The pod template.
+    pub template: injection::TemplateView,
+}
+
+impl From<&StatefulSetObject> for StatefulSetView {
+    fn from(object: &StatefulSetObject) -> Self {
+        let StatefulSetObject { metadata, spec, status } = object;
+        let template = Template::new(&spec.template);
+        let (template_labels, template_annotations) = (template.labels(), template.annotations());
+        let (labels, annotations) = (&metadata.labels, &metadata.annotations);
+        let label = |key| labels.find(key).or_else(|| template_labels.find(key));
+        let annotation = |key| annotations.find(key).or_else(|| template_annotations.find(key));
+        let strategy = spec.update_strategy.as_ref();
+        let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or(0);
+        let on_delete = strategy.is_some_and(|s| s.kind.as_deref() == Some("OnDelete"));
+        let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            generation: metadata.generation.unwrap_or_default(),
+            observed_generation: status.observed_generation,
+            replicas: spec.replicas.unwrap_or(1),
+            service_name: spec.service_name.clone().unwrap_or_default(),
+            pod_management: if parallel { PodManagement::Parallel } else { PodManagement::OrderedReady },
+            update_strategy: if on_delete {
+                UpdateStrategy::OnDelete
+            } else {
+                UpdateStrategy::Rolling { partition }
+            },
+            update_revision: status.update_revision.clone().unwrap_or_default(),
+            terminating: metadata.deletion_timestamp.is_some(),
+            operator_labelled: is_operator_labelled(labels),
+            read_pool: label(names::LABEL_ROLE) == Some(names::ROLE_READ_REPLICA),
+            inject: Inject::of(labels, annotations).or(Inject::of(&template_labels, &template_annotations)),
+            network: label(names::LABEL_NETWORK).map(Network::new),
+            port: annotations.find(names::PORT).map(PeerPort::from_annotation),
+            joined_at: annotations.find(names::JOINED_AT).map(str::to_owned),
+            paused: is_true(annotations, names::PAUSED),
+            allow_ephemeral: annotation(names::ALLOW_EPHEMERAL) == Some("true"),
+            template: template.view(annotation(names::CONTAINER)),
+        }
+    }
+}
+
+/// Whether these are the labels that an operator puts on a validator's StatefulSet.
+pub(crate) fn is_operator_labelled(labels: &impl Lookup) -> bool {
+    labels.find(names::LABEL_NAME) == Some(names::NAME_STELLAR_NODE)
+        && labels.find(names::LABEL_COMPONENT) == Some(names::COMPONENT_VALIDATOR)
+}
+
+/// What we read of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodView {
+    /// Its uid.
+    pub uid: String,
+    /// Uid of the StatefulSet that owns it.
+    pub owner: String,
+    /// Label [`names::LABEL_INSTANCE`].
+    pub instance: Option<String>,
+    /// Label [`names::LABEL_REVISION`].
+    pub revision: String,
+    /// Its containers have been started.
+    pub running: bool,
+    /// Condition `Ready` is `True`.
+    pub ready: bool,
+    /// Being deleted.
+    pub terminating: bool,
+    /// Its addresses.
+    pub ips: Vec<IpAddr>,
+}
+
+impl From<&PodObject> for PodView {
+    fn from(object: &PodObject) -> Self {
+        let PodObject { metadata, status, .. } = object;
+        let owner = metadata.owner_references.iter().flatten().find(|owner| owner.kind == "StatefulSet");
+        let ips = status.pod_ip.iter().map(String::as_str).chain(status.pod_ips.iter().map(|ip| ip.ip.as_str()));
+        let mut ips: Vec<IpAddr> = ips.filter_map(|ip| ip.parse().ok()).collect();
+        ips.sort_unstable();
+        ips.dedup();
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            owner: owner.map(|owner| owner.uid.clone()).unwrap_or_default(),
+            instance: metadata.labels.find(names::LABEL_INSTANCE).map(str::to_owned),
+            revision: metadata.labels.find(names::LABEL_REVISION).unwrap_or_default().to_owned(),
+            running: status.phase.as_deref() == Some("Running"),
+            ready: status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True"),
+            terminating: metadata.deletion_timestamp.is_some(),
+            ips,
+        }
+    }
+}
+
+/// What we read of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Gives its pods names of their own.
+    pub headless: bool,
+    /// Gives them names before they are Ready.
+    pub publishes_not_ready: bool,
+}
+
+impl From<&ServiceObject> for ServiceView {
+    fn from(object: &ServiceObject) -> Self {
+        Self {
+            headless: object.spec.cluster_ip.as_deref() == Some("None"),
+            publishes_not_ready: object.spec.publish_not_ready_addresses,
+        }
+    }
+}
+
+/// What we read of the ConfigMap `stellar-peers`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigMapView {
+    /// For compare-and-swap.
+    pub resource_version: String,
+    /// Our labels stand as they should.
+    pub labelled: bool,
+    /// Immutable: it cannot be written.
+    pub immutable: bool,
+    /// Key [`names::KEY_KNOWN_PEERS`].
+    pub known_peers: Option<String>,
+    /// Key [`names::KEY_METADATA`].
+    pub metadata: Option<String>,
+    /// Key [`names::KEY_MEMBERS`] as it stands there.
+    pub members: Option<String>,
+    /// The same, read; the reason where it can't be.
+    pub record: Option<Result<Record, String>>,
+    /// Annotation [`names::RESTARTS`].
+    pub restarts: Option<String>,
+    /// Restarts of the namespace are held back.
+    pub paused: bool,
+}
+
+impl From<&ConfigMap> for ConfigMapView {
+    fn from(object: &ConfigMap) -> Self {
+        let data = |key: &str| object.data.as_ref()?.get(key).cloned();
+        let ObjectMeta { labels, annotations, .. } = &object.metadata;
+        let members = data(names::KEY_MEMBERS);
+        Self {
+            resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
+            labelled: super::peer_list::labels().iter().all(|&(key, value)| labels.find(key) == Some(value)),
+            immutable: object.immutable == Some(true),
+            known_peers: data(names::KEY_KNOWN_PEERS),
+            metadata: data(names::KEY_METADATA),
+            record: members.as_deref().map(|text| Record::parse(text).map_err(|error| error.to_string())),
+            members,
+            restarts: annotations.find(names::RESTARTS).map(str::to_owned),
+            paused: is_true(annotations, names::PAUSED),
+        }
+    }
+}
+
+impl ConfigMapView {
+    /// The readable record.
+    #[must_use]
+    pub fn readable_record(&self) -> Option<&Record> {
+        self.record.as_ref()?.as_ref().ok()
+    }
+
+    /// Whether the last list was published for a network that had never been Ready.
+    #[must_use]
+    pub fn is_bootstrap(&self) -> bool {
+        self.metadata.as_deref().is_some_and(|text| text.split(',').any(|part| part == "bootstrap=true"))
+    }
+}
+
+/// Looking a label or annotation up, in typed metadata or in JSON.
+pub(crate) trait Lookup {
+    /// The value of `key`, where it is text.
+    fn find(&self, key: &str) -> Option<&str>;
+}
+
+impl Lookup for Option<BTreeMap<String, String>> {
+    fn find(&self, key: &str) -> Option<&str> {
+        self.as_ref()?.get(key).map(String::as_str)
+    }
+}
+
+impl Lookup for Option<&Value> {
+    fn find(&self, key: &str) -> Option<&str> {
+        self.as_ref()?.get(key)?.as_str()
+    }
+}
+
+fn is_true(annotations: &impl Lookup, key: &str) -> bool {
+    annotations.find(key) == Some("true")
+}
+
+/// An annotation's time, where it is one.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    text.parse().ok()
+}

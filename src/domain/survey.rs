@@ -1,0 +1,338 @@
+//! What each node of a namespace is: a candidate with its pods, or why it is none.
+//!
+//! The first half of discovery, and the one that needs no time: everything here can be read off one snapshot.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use super::{
+    injection,
+    node::{Network, NodeName},
+    peer::{Host, InvalidPort, PeerAddress, PeerPort},
+    policy::AddressMode,
+    snapshot::{Inject, PodView, Snapshot, StatefulSetView, StellarNodeView},
+};
+
+/// Why a node is not in the list. Each node that is left out has exactly one reason: the first that holds.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Skipped {
+    /// Not a validator.
+    #[error("spec.nodeType is {0:?}, and only Validator takes part")]
+    NotValidator(String),
+    /// Opted out.
+    #[error("peers.stellar.org/inject is disabled on it")]
+    InjectDisabled,
+    /// On its way out.
+    #[error("it is being deleted")]
+    Deleted,
+    /// Switched off.
+    #[error("spec.suspended is true")]
+    Suspended,
+    /// Looks like an operator's, but its StellarNode isn't there.
+    #[error("the StatefulSet has an operator's labels, and there is no StellarNode of its name")]
+    NoStellarNode,
+    /// Nothing runs it.
+    #[error("there is no StatefulSet of its name")]
+    NoStatefulSet,
+    /// A read pool is no validator.
+    #[error("label stellar.org/role marks the StatefulSet as a read pool")]
+    ReadPool,
+    /// Scaled to nothing.
+    #[error("the StatefulSet has 0 replicas")]
+    NoReplicas,
+    /// A port that nothing can listen on.
+    #[error("the peer port {0}")]
+    InvalidPort(#[from] InvalidPort),
+    /// No pod yet.
+    #[error("the StatefulSet has no pod")]
+    NoPod,
+    /// The pod is on its way out.
+    #[error("the pod is being deleted")]
+    PodTerminating,
+    /// The pod has no address yet.
+    #[error("the pod has no IP yet")]
+    NoIp,
+    /// stellar-core speaks IPv4 and host names.
+    #[error("the pod has only IPv6 addresses, and stellar-core takes none")]
+    OnlyIpv6,
+    /// Not ready.
+    #[error("the pod is not Ready")]
+    PodNotReady,
+}
+
+impl Skipped {
+    /// One word for Events, metrics and machines.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotValidator(_) => "NotValidator",
+            Self::InjectDisabled => "InjectDisabled",
+            Self::Deleted => "Deleted",
+            Self::Suspended => "Suspended",
+            Self::NoStellarNode => "NoStellarNode",
+            Self::NoStatefulSet => "NoStatefulSet",
+            Self::ReadPool => "ReadPool",
+            Self::NoReplicas => "NoReplicas",
+            Self::InvalidPort(_) => "InvalidPort",
+            Self::NoPod => "NoPod",
+            Self::PodTerminating => "PodTerminating",
+            Self::NoIp => "NoIp",
+            Self::OnlyIpv6 => "OnlyIpv6",
+            Self::PodNotReady => "PodNotReady",
+        }
+    }
+}
+
+/// A pod of a candidate that is not being deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodReport {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// Where stellar-core would reach it, or why nowhere.
+    pub host: Result<Host, Skipped>,
+    /// Running, that is, worth dialling even if it is not Ready.
+    pub running: bool,
+    /// Ready.
+    pub ready: bool,
+    /// On the StatefulSet's current revision.
+    pub updated: bool,
+}
+
+/// A node that counts: not suspended, with a StatefulSet that wants at least one pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its network.
+    pub network: Network,
+    /// Its port, or why it has none.
+    pub port: Result<PeerPort, InvalidPort>,
+    /// Its StatefulSet.
+    pub stateful_set: Arc<StatefulSetView>,
+    /// Restarts are held back by annotation on the StellarNode or the StatefulSet.
+    pub paused: bool,
+    /// Its pods by name, those being deleted left out.
+    pub pods: Vec<PodReport>,
+    /// Some pod of it is being deleted.
+    pub has_terminating_pod: bool,
+    /// Was a member by the record or by annotation, as this StatefulSet (by uid).
+    pub was_member: bool,
+    /// Was Ready once, by annotation or right now.
+    pub was_ready: bool,
+    /// The port that the record has.
+    pub recorded_port: Option<PeerPort>,
+    /// The addresses that the record has.
+    pub remembered: Vec<PeerAddress>,
+    /// What went less well than asked for: a DNS address that had to be an IP.
+    pub falls_back_to_ip: bool,
+}
+
+impl Candidate {
+    /// Some pod is Ready.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.pods.iter().any(|pod| pod.ready)
+    }
+
+    /// The port of its line in the membership: the present one, or the last one that was good.
+    #[must_use]
+    pub fn member_port(&self) -> Option<PeerPort> {
+        self.port.clone().ok().or(self.recorded_port)
+    }
+
+    /// Every wanted pod is there, Ready, and on the current revision that the controller has seen.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let set = &self.stateful_set;
+        set.observed_generation >= set.generation
+            && !self.has_terminating_pod
+            && usize::try_from(set.replicas).is_ok_and(|replicas| self.pods.len() >= replicas)
+            && self.pods.iter().all(|pod| pod.ready && pod.updated)
+    }
+
+    /// Addresses of the pods for which `wanted` holds.
+    pub(crate) fn addresses(&self, wanted: impl Fn(&PodReport) -> bool) -> Vec<PeerAddress> {
+        let Ok(port) = self.port else { return Vec::new() };
+        let hosts = self.pods.iter().filter(|pod| wanted(pod)).filter_map(|pod| pod.host.clone().ok());
+        let mut addresses: Vec<PeerAddress> = hosts.map(|host| PeerAddress::new(host, port)).collect();
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Why none of its pods is a peer; [`None`] where one is.
+    pub(crate) fn skipped(&self) -> Option<Skipped> {
+        if let Err(invalid) = &self.port {
+            return Some(Skipped::InvalidPort(invalid.clone()));
+        }
+        let of_pod = |pod: &PodReport| match &pod.host {
+            Err(why) => Some(why.clone()),
+            Ok(_) if !pod.ready => Some(Skipped::PodNotReady),
+            Ok(_) => None,
+        };
+        let reasons: Vec<Option<Skipped>> = self.pods.iter().map(of_pod).collect();
+        if reasons.iter().any(Option::is_none) {
+            return None;
+        }
+        let none = if self.has_terminating_pod { Skipped::PodTerminating } else { Skipped::NoPod };
+        Some(reasons.into_iter().flatten().next().unwrap_or(none))
+    }
+}
+
+/// What one name of the namespace is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It counts.
+    Candidate(Box<Candidate>),
+    /// It doesn't, for this reason.
+    Out(Skipped),
+}
+
+/// What each name of the namespace is.
+pub type Survey = BTreeMap<NodeName, Standing>;
+
+/// The candidates of a survey.
+pub fn candidates(survey: &Survey) -> impl Iterator<Item = (&NodeName, &Candidate)> {
+    survey.iter().filter_map(|(name, standing)| match standing {
+        Standing::Candidate(candidate) => Some((name, &**candidate)),
+        Standing::Out(_) => None,
+    })
+}
+
+/// What each StellarNode, and each StatefulSet that is or looks like a node, is.
+#[must_use]
+pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
+    let pods = pods_by_owner(snapshot);
+    let mut survey = Survey::new();
+    for (name, node) in &snapshot.stellar_nodes {
+        let set = snapshot.stateful_sets.get(name);
+        let standing = match out_of_stellar_node(node).or_else(|| out_of_set(set, Some(node))) {
+            Some(reason) => Standing::Out(reason),
+            None => stand(snapshot, mode, name, Some(node), set, &pods),
+        };
+        survey.insert(name.clone(), standing);
+    }
+    for (name, set) in &snapshot.stateful_sets {
+        let is_node = set.operator_labelled || set.inject == Inject::Enabled;
+        if !is_node || survey.contains_key(name) {
+            continue;
+        }
+        let standing = match out_of_set(Some(set), None) {
+            Some(reason) => Standing::Out(reason),
+            None => stand(snapshot, mode, name, None, Some(set), &pods),
+        };
+        survey.insert(name.clone(), standing);
+    }
+    survey
+}
+
+type PodsByOwner<'a> = BTreeMap<&'a str, Vec<(&'a String, &'a Arc<PodView>)>>;
+
+fn pods_by_owner(snapshot: &Snapshot) -> PodsByOwner<'_> {
+    let mut pods = PodsByOwner::new();
+    for (name, pod) in &snapshot.pods {
+        pods.entry(&pod.owner).or_default().push((name, pod));
+    }
+    pods
+}
+
+fn out_of_stellar_node(node: &StellarNodeView) -> Option<Skipped> {
+    if node.node_type != "Validator" {
+        Some(Skipped::NotValidator(node.node_type.chars().take(80).collect()))
+    } else if node.inject == Inject::Disabled {
+        Some(Skipped::InjectDisabled)
+    } else if node.terminating {
+        Some(Skipped::Deleted)
+    } else if node.suspended {
+        Some(Skipped::Suspended)
+    } else {
+        None
+    }
+}
+
+fn out_of_set(set: Option<&Arc<StatefulSetView>>, node: Option<&Arc<StellarNodeView>>) -> Option<Skipped> {
+    let Some(set) = set else { return Some(Skipped::NoStatefulSet) };
+    if set.inject == Inject::Disabled {
+        Some(Skipped::InjectDisabled)
+    } else if set.terminating {
+        Some(Skipped::Deleted)
+    } else if set.read_pool {
+        Some(Skipped::ReadPool)
+    } else if node.is_none() && set.operator_labelled {
+        Some(Skipped::NoStellarNode)
+    } else if set.replicas <= 0 {
+        Some(Skipped::NoReplicas)
+    } else {
+        None
+    }
+}
+
+fn stand(
+    snapshot: &Snapshot,
+    mode: &AddressMode,
+    name: &NodeName,
+    node: Option<&Arc<StellarNodeView>>,
+    set: Option<&Arc<StatefulSetView>>,
+    pods: &PodsByOwner<'_>,
+) -> Standing {
+    let Some(set) = set else { return Standing::Out(Skipped::NoStatefulSet) };
+    let owned = pods.get(set.uid.as_str()).into_iter().flatten();
+    // An operator's pods carry the node's name as well; a plain StatefulSet's need nothing but their owner.
+    let is_its = |pod: &PodView| node.is_none() || pod.instance.as_deref() == Some(name.as_str());
+    let (terminating, living): (Vec<_>, Vec<_>) = owned.filter(|(_, pod)| is_its(pod)).partition(|(_, pod)| pod.terminating);
+    let names = pod_names(snapshot, mode, set);
+    let report = |(pod_name, pod): &&(&String, &Arc<PodView>)| PodReport {
+        name: (*pod_name).clone(),
+        uid: pod.uid.clone(),
+        host: host(pod_name, pod, names.as_deref()),
+        running: pod.running,
+        ready: pod.ready,
+        updated: pod.revision == set.update_revision,
+    };
+    let reports: Vec<PodReport> = living.iter().map(report).collect();
+    let record = snapshot.config_map.as_ref().and_then(|map| map.readable_record());
+    let recorded = record.and_then(|record| record.node(name)).filter(|node| node.uid == set.uid);
+    let is_ready = reports.iter().any(|pod| pod.ready);
+    Standing::Candidate(Box::new(Candidate {
+        network: node.and_then(|node| node.network.clone()).or_else(|| set.network.clone()).unwrap_or_default(),
+        port: port(node, set),
+        paused: set.paused || node.is_some_and(|node| node.paused),
+        pods: reports,
+        has_terminating_pod: !terminating.is_empty(),
+        was_member: set.joined_at.is_some() || recorded.is_some_and(|node| node.member),
+        was_ready: set.joined_at.is_some() || is_ready,
+        recorded_port: recorded.map(|node| node.port),
+        remembered: recorded.map(|node| node.addresses.clone()).unwrap_or_default(),
+        falls_back_to_ip: names.is_none() && *mode != AddressMode::Ip,
+        stateful_set: Arc::clone(set),
+    }))
+}
+
+fn port(node: Option<&Arc<StellarNodeView>>, set: &StatefulSetView) -> Result<PeerPort, InvalidPort> {
+    injection::effective_port(
+        node.and_then(|node| node.peer_port.as_ref()),
+        set.port.as_ref(),
+        set.template.port.as_ref(),
+        set.template.named_port.as_ref(),
+    )
+}
+
+/// What follows a pod's name in its DNS name, where its Service gives it one before it is Ready.
+fn pod_names(snapshot: &Snapshot, mode: &AddressMode, set: &StatefulSetView) -> Option<String> {
+    let AddressMode::Dns { cluster_domain } = mode else { return None };
+    let service = snapshot.services.get(&set.service_name)?;
+    let serves = service.headless && service.publishes_not_ready;
+    serves.then(|| format!("{}.{}.svc.{cluster_domain}", set.service_name, snapshot.namespace))
+}
+
+fn host(name: &str, pod: &PodView, names: Option<&str>) -> Result<Host, Skipped> {
+    let v4 = pod.ips.iter().find_map(|ip| match ip {
+        IpAddr::V4(ip) => Some(*ip),
+        IpAddr::V6(_) => None,
+    });
+    match (v4, names) {
+        (Some(ip), None) => Ok(Host::Ip(ip)),
+        (Some(ip), Some(names)) => Ok(Host::new(&format!("{name}.{names}")).unwrap_or(Host::Ip(ip))),
+        (None, _) if pod.ips.is_empty() => Err(Skipped::NoIp),
+        (None, _) => Err(Skipped::OnlyIpv6),
+    }
+}

@@ -1,0 +1,84 @@
+//! Kubernetes Events: what a person sees in `kubectl describe`.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{
+    Client, Resource,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::error_chain;
+use crate::{
+    api::{StatefulSetObject, StellarNodeObject, names},
+    domain::{Snapshot, node::NodeName},
+};
+
+/// Events that wait to be sent; further ones are dropped, for they only tell what logs and status tell too.
+const QUEUE: usize = 256;
+
+/// Sends Events from a task of its own, so that no decision waits for them.
+#[derive(Clone, Debug)]
+pub struct Events {
+    queue: mpsc::Sender<(Event, ObjectReference)>,
+}
+
+impl Events {
+    /// The sender, and the task that has to run for anything to be sent. `instance` is the name of this pod.
+    #[must_use]
+    pub fn new(client: Client, instance: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
+        let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
+        let reporter = Reporter { controller: names::STELLAR_PEERS.to_owned(), instance: Some(instance) };
+        let recorder = Recorder::new(client, reporter);
+        let task = async move {
+            while let Some((event, about)) = waiting.recv().await {
+                if let Err(error) = recorder.publish(&event, &about).await {
+                    debug!(error = error_chain(&error), reason = event.reason, "Could not send an Event");
+                }
+            }
+        };
+        (Self { queue }, task)
+    }
+
+    /// About a node: on its StellarNode, else on its StatefulSet.
+    pub fn on_node(&self, namespace: &str, node: &NodeName, snapshot: &Snapshot, kind: EventType, reason: &str, note: &str) {
+        let about = if snapshot.stellar_nodes.contains_key(node) {
+            reference::<StellarNodeObject>(namespace, node.as_str(), None)
+        } else {
+            let uid = snapshot.stateful_sets.get(node).map(|set| set.uid.clone());
+            reference::<StatefulSetObject>(namespace, node.as_str(), uid)
+        };
+        self.send(kind, reason, note, about);
+    }
+
+    /// About the list: on the ConfigMap.
+    pub fn on_list(&self, namespace: &str, kind: EventType, reason: &str, note: &str) {
+        let about = reference::<k8s_openapi::api::core::v1::ConfigMap>(namespace, names::STELLAR_PEERS, None);
+        self.send(kind, reason, note, about);
+    }
+
+    fn send(&self, type_: EventType, reason: &str, note: &str, about: ObjectReference) {
+        let event = Event {
+            type_,
+            reason: reason.to_owned(),
+            // The API server takes 1 KiB.
+            note: Some(note.chars().take(900).collect()),
+            action: "PeerDiscovery".to_owned(),
+            secondary: None,
+        };
+        if self.queue.try_send((event, about)).is_err() {
+            debug!(reason, "Dropped an Event: too many wait");
+        }
+    }
+}
+
+fn reference<K: Resource<DynamicType = ()>>(namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(K::api_version(&()).into_owned()),
+        kind: Some(K::kind(&()).into_owned()),
+        namespace: Some(namespace.to_owned()),
+        name: Some(name.to_owned()),
+        uid,
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,27 @@
+//! What people and monitoring see: logs, metrics, Events, health.
+
+mod board;
+pub mod events;
+pub mod health;
+pub mod logs;
+mod metrics;
+
+pub use board::{Board, Summary};
+pub use metrics::{AdmissionOutcome, Metrics};
+
+/// An error and its sources in one line, each once.
+#[must_use]
+pub fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        // Some libraries repeat their source in their own words.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}

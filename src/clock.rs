@@ -19,18 +19,27 @@ impl Clock {
     /// The machine's clocks.
     #[must_use]
     pub fn system() -> Self {
-        Self { start: Instant::now(), wall: None }
+        Self {
+            start: Instant::now(),
+            wall: None,
+        }
     }
 
     /// The runtime's clock, which a test may pause; the wall clock reads `wall` now.
     #[must_use]
     pub fn of_runtime(wall: Timestamp) -> Self {
-        Self { start: Instant::now(), wall: Some(wall) }
+        Self {
+            start: Instant::now(),
+            wall: Some(wall),
+        }
     }
 
     /// Both clocks at this instant.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the wall clock"
+    )]
     pub fn now(&self) -> Now {
         let elapsed = self.start.elapsed();
         let wall = match self.wall {
@@ -40,7 +49,10 @@ impl Clock {
                 .and_then(|elapsed| wall.checked_add(elapsed).ok())
                 .unwrap_or(wall),
         };
-        Now { moment: Moment(elapsed), wall }
+        Now {
+            moment: Moment(elapsed),
+            wall,
+        }
     }
 
     /// The runtime's instant of a moment on this clock.

@@ -2,5 +2,7 @@
 //!
 //! It answers from the stores alone: it never calls the API server, and never waits for the loop.
 
+pub mod connections;
+pub mod registration;
 pub mod review;
 pub mod router;

@@ -14,7 +14,9 @@ use crate::{
     domain::{
         Memory, Moment, Policy,
         discovery::discover,
-        injection::{Admission, Knowledge, Outcome, Review, admit_stellar_node, admit_stateful_set},
+        injection::{
+            Admission, Knowledge, Outcome, Review, admit_stateful_set, admit_stellar_node,
+        },
         node::NodeName,
         snapshot::{ConfigMapView, Snapshot},
         survey::survey,
@@ -104,13 +106,23 @@ struct Refusal {
 
 impl Answer {
     fn allowed(uid: String, outcome: AdmissionOutcome) -> Self {
-        let response = Response { uid, allowed: true, ..Response::default() };
-        Self { api_version: "admission.k8s.io/v1", kind: "AdmissionReview", response, outcome: Some(outcome) }
+        let response = Response {
+            uid,
+            allowed: true,
+            ..Response::default()
+        };
+        Self {
+            api_version: "admission.k8s.io/v1",
+            kind: "AdmissionReview",
+            response,
+            outcome: Some(outcome),
+        }
     }
 
     fn patched(mut self, operations: Vec<PatchOperation>) -> Self {
         if !operations.is_empty() {
-            let patch = serde_json::to_vec(&Patch(operations)).expect("a patch of JSON values always serializes");
+            let patch = serde_json::to_vec(&Patch(operations))
+                .expect("a patch of JSON values always serializes");
             self.response.patch_type = Some("JSONPatch");
             self.response.patch = Some(ByteString(patch));
         }
@@ -125,7 +137,11 @@ impl Answer {
     fn refused(uid: String, message: String) -> Self {
         let mut answer = Self::allowed(uid, AdmissionOutcome::Refused);
         answer.response.allowed = false;
-        answer.response.status = Some(Refusal { code: 422, reason: "Invalid", message });
+        answer.response.status = Some(Refusal {
+            code: 422,
+            reason: "Invalid",
+            message,
+        });
         answer
     }
 
@@ -146,24 +162,42 @@ impl Admitter {
             Ok(review) => Ok(self.admit(review.request)),
             Err(error) => {
                 // Perhaps only a part is not as we know it: then the write goes on, and we say so.
-                let value: Value = serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
-                let uid = value.pointer("/request/uid").and_then(Value::as_str).filter(|uid| !uid.is_empty());
+                let value: Value =
+                    serde_json::from_slice(body).map_err(|error| Unreadable(error.to_string()))?;
+                let uid = value
+                    .pointer("/request/uid")
+                    .and_then(Value::as_str)
+                    .filter(|uid| !uid.is_empty());
                 let uid = uid.ok_or_else(|| Unreadable(error.to_string()))?;
                 warn!(uid, %error, "Could not read an AdmissionReview; allowed it as it is");
-                let warning = format!("stellar-peers: could not read the review, and left the object as it is: {error}");
+                let warning = format!(
+                    "stellar-peers: could not read the review, and left the object as it is: {error}"
+                );
                 let shortened = warning.chars().take(250).collect();
-                Ok(Answer::allowed(uid.to_owned(), AdmissionOutcome::Unreadable).warned([shortened]))
+                Ok(
+                    Answer::allowed(uid.to_owned(), AdmissionOutcome::Unreadable)
+                        .warned([shortened]),
+                )
             }
         }
     }
 
     #[instrument(name = "admit", skip_all, fields(namespace = request.namespace, name = request.name, uid = request.uid))]
     fn admit(&self, request: RequestIn) -> Answer {
-        let is_whole = request.sub_resource.as_deref().unwrap_or_default().is_empty();
+        let is_whole = request
+            .sub_resource
+            .as_deref()
+            .unwrap_or_default()
+            .is_empty();
         let is_write = matches!(request.operation.as_str(), "CREATE" | "UPDATE");
-        let answer = match (request.resource.group.as_str(), request.resource.resource.as_str()) {
+        let answer = match (
+            request.resource.group.as_str(),
+            request.resource.resource.as_str(),
+        ) {
             ("apps", "statefulsets") if is_whole && is_write => self.admit_stateful_set(request),
-            ("stellar.org", "stellarnodes") if is_whole && is_write => Self::admit_stellar_node(request),
+            ("stellar.org", "stellarnodes") if is_whole && is_write => {
+                Self::admit_stellar_node(request)
+            }
             _ => Answer::allowed(request.uid, AdmissionOutcome::Untouched),
         };
         if self.dry_run && answer.response.patch.is_some() {
@@ -175,21 +209,40 @@ impl Admitter {
 
     fn admit_stateful_set(&self, request: RequestIn) -> Answer {
         // The name is in the object where the request leaves it to the server.
-        let in_object = request.object.pointer("/metadata/name").and_then(Value::as_str);
-        let name = if request.name.is_empty() { in_object.unwrap_or_default() } else { &request.name };
+        let in_object = request
+            .object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str);
+        let name = if request.name.is_empty() {
+            in_object.unwrap_or_default()
+        } else {
+            &request.name
+        };
         let review = Review {
             name,
             object: &request.object,
-            old: (request.operation == "UPDATE").then_some(&request.old_object).filter(|it| it.is_object()),
+            old: (request.operation == "UPDATE")
+                .then_some(&request.old_object)
+                .filter(|it| it.is_object()),
             field_manager: request.options.get("fieldManager").and_then(Value::as_str),
         };
         if review.old.is_none() && request.operation == "UPDATE" {
-            let warning = "stellar-peers: the review has no old object, and so the object is left as it is";
-            return Answer::allowed(request.uid, AdmissionOutcome::Unreadable).warned([warning.to_owned()]);
+            let warning =
+                "stellar-peers: the review has no old object, and so the object is left as it is";
+            return Answer::allowed(request.uid, AdmissionOutcome::Unreadable)
+                .warned([warning.to_owned()]);
         }
-        let Admission { outcome, operations, warnings } =
-            admit_stateful_set(review, || self.knowledge(&request.namespace, name));
-        debug!(?outcome, operation = request.operation, operations = operations.len(), "Admitted a StatefulSet");
+        let Admission {
+            outcome,
+            operations,
+            warnings,
+        } = admit_stateful_set(review, || self.knowledge(&request.namespace, name));
+        debug!(
+            ?outcome,
+            operation = request.operation,
+            operations = operations.len(),
+            "Admitted a StatefulSet"
+        );
         let outcome = match outcome {
             Outcome::Untouched => AdmissionOutcome::Untouched,
             Outcome::Injected => AdmissionOutcome::Injected,
@@ -197,14 +250,22 @@ impl Admitter {
             Outcome::Removed => AdmissionOutcome::Removed,
             Outcome::NotInjected => AdmissionOutcome::NotInjected,
         };
-        Answer::allowed(request.uid, outcome).patched(operations).warned(warnings)
+        Answer::allowed(request.uid, outcome)
+            .patched(operations)
+            .warned(warnings)
     }
 
     fn admit_stellar_node(request: RequestIn) -> Answer {
-        let old = (request.operation == "UPDATE").then_some(&request.old_object).filter(|it| it.is_object());
+        let old = (request.operation == "UPDATE")
+            .then_some(&request.old_object)
+            .filter(|it| it.is_object());
         match admit_stellar_node(&request.object, old) {
-            Ok(operations) if operations.is_empty() => Answer::allowed(request.uid, AdmissionOutcome::Untouched),
-            Ok(operations) => Answer::allowed(request.uid, AdmissionOutcome::PortSet).patched(operations),
+            Ok(operations) if operations.is_empty() => {
+                Answer::allowed(request.uid, AdmissionOutcome::Untouched)
+            }
+            Ok(operations) => {
+                Answer::allowed(request.uid, AdmissionOutcome::PortSet).patched(operations)
+            }
             Err(message) => {
                 info!(message, "Refused a StellarNode");
                 Answer::refused(request.uid, message)
@@ -216,12 +277,25 @@ impl Admitter {
     fn knowledge(&self, namespace: &str, name: &str) -> Option<Knowledge> {
         let snapshot = self.stores.snapshot(namespace)?;
         let survey = survey(&snapshot, &self.policy.address_mode);
-        let was_bootstrap = snapshot.config_map.as_deref().is_some_and(ConfigMapView::is_bootstrap);
-        let discovery = discover(&survey, was_bootstrap, &Memory::default(), &self.policy, Moment::default());
+        let was_bootstrap = snapshot
+            .config_map
+            .as_deref()
+            .is_some_and(ConfigMapView::is_bootstrap);
+        let discovery = discover(
+            &survey,
+            was_bootstrap,
+            &Memory::default(),
+            &self.policy,
+            Moment::default(),
+        );
         let name_is_valid = NodeName::new(name).ok();
         Some(Knowledge {
             stellar_node: name_is_valid.and_then(|name| snapshot.stellar_nodes.get(&name).cloned()),
-            members: discovery.networks.into_iter().map(|(network, state)| (network, state.members)).collect(),
+            members: discovery
+                .networks
+                .into_iter()
+                .map(|(network, state)| (network, state.members))
+                .collect(),
             has_orphans: has_orphans(&snapshot, name),
         })
     }
@@ -230,8 +304,15 @@ impl Admitter {
 /// Pods with names that this StatefulSet would give, which nobody owns: left behind by `--cascade=orphan`.
 fn has_orphans(snapshot: &Snapshot, name: &str) -> bool {
     let is_orphan = |pod: &str| {
-        let ordinal = pod.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
-        ordinal.is_some_and(|ordinal| !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit()))
+        let ordinal = pod
+            .strip_prefix(name)
+            .and_then(|rest| rest.strip_prefix('-'));
+        ordinal.is_some_and(|ordinal| {
+            !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())
+        })
     };
-    snapshot.pods.iter().any(|(name, pod)| pod.owner.is_empty() && !pod.terminating && is_orphan(name))
+    snapshot
+        .pods
+        .iter()
+        .any(|(name, pod)| pod.owner.is_empty() && !pod.terminating && is_orphan(name))
 }

@@ -35,16 +35,23 @@ pub fn router(webhook: Webhook) -> Router {
         .with_state(webhook)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a duration for a metric, on which nothing is decided")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a duration for a metric, on which nothing is decided"
+)]
 async fn mutate(State(webhook): State<Webhook>, body: Bytes) -> Response {
     let started = Instant::now();
     match webhook.admitter.answer(&body) {
         Ok(answer) => {
-            webhook.metrics.admitted(answer.outcome(), started.elapsed());
+            webhook
+                .metrics
+                .admitted(answer.outcome(), started.elapsed());
             Json(answer).into_response()
         }
         Err(error) => {
-            webhook.metrics.admitted(AdmissionOutcome::Unreadable, started.elapsed());
+            webhook
+                .metrics
+                .admitted(AdmissionOutcome::Unreadable, started.elapsed());
             debug!(%error, bytes = body.len(), "Refused a body that is no review");
             (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response()
         }

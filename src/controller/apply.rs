@@ -40,7 +40,9 @@ pub enum ReconcileError {
         source: Box<kube::Error>,
     },
     /// Somebody made the ConfigMap immutable.
-    #[error("ConfigMap stellar-peers is immutable and cannot follow the validators; delete it, and it is made anew")]
+    #[error(
+        "ConfigMap stellar-peers is immutable and cannot follow the validators; delete it, and it is made anew"
+    )]
     Immutable,
     /// The list does not fit into a ConfigMap.
     #[error("the peer list is too large for ConfigMap stellar-peers; the last one stays")]
@@ -55,7 +57,9 @@ pub enum ReconcileError {
         what: String,
     },
     /// Another installation keeps this namespace.
-    #[error("{writer} keeps the peer list of this namespace, and is alive; run one of the two with other --namespaces")]
+    #[error(
+        "{writer} keeps the peer list of this namespace, and is alive; run one of the two with other --namespaces"
+    )]
     ForeignWriter {
         /// Its lease, as `namespace/name`.
         writer: String,
@@ -115,7 +119,11 @@ impl ReconcileError {
     pub const fn needs_a_person(&self) -> bool {
         matches!(
             self,
-            Self::Forbidden { .. } | Self::Immutable | Self::TooLarge(_) | Self::ForeignWriter { .. } | Self::NotTaken(_)
+            Self::Forbidden { .. }
+                | Self::Immutable
+                | Self::TooLarge(_)
+                | Self::ForeignWriter { .. }
+                | Self::NotTaken(_)
         )
     }
 }
@@ -141,17 +149,28 @@ pub async fn request<T>(
     };
     Err(match code {
         403 if message.contains("being terminated") => ReconcileError::Terminating,
-        403 => ReconcileError::Forbidden { verb, what: what(), source: Box::new(error) },
+        403 => ReconcileError::Forbidden {
+            verb,
+            what: what(),
+            source: Box::new(error),
+        },
         409 => ReconcileError::Conflict { what: what() },
         413 => ReconcileError::TooLarge(Box::new(error)),
         422 if message.contains("immutable") => ReconcileError::Immutable,
         422 if message.contains("Too long") => ReconcileError::TooLarge(Box::new(error)),
-        _ => ReconcileError::Api { verb, what: what(), source: Box::new(error) },
+        _ => ReconcileError::Api {
+            verb,
+            what: what(),
+            source: Box::new(error),
+        },
     })
 }
 
 fn params() -> PatchParams {
-    PatchParams { field_manager: Some(names::STELLAR_PEERS.to_owned()), ..PatchParams::default() }
+    PatchParams {
+        field_manager: Some(names::STELLAR_PEERS.to_owned()),
+        ..PatchParams::default()
+    }
 }
 
 /// Writes the ConfigMap by server-side apply, and gives it back as stored.
@@ -189,9 +208,17 @@ pub async fn apply_list(
         object["metadata"]["resourceVersion"] = json!(stored.resource_version);
     }
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let params = PatchParams { force: true, ..params() };
+    let params = PatchParams {
+        force: true,
+        ..params()
+    };
     let patch = Patch::Apply(&object);
-    let written = request("apply", "ConfigMap stellar-peers", api.patch(names::STELLAR_PEERS, &params, &patch)).await?;
+    let written = request(
+        "apply",
+        "ConfigMap stellar-peers",
+        api.patch(names::STELLAR_PEERS, &params, &patch),
+    )
+    .await?;
     Ok(ConfigMapView::from(&written))
 }
 
@@ -210,7 +237,13 @@ pub async fn write_joined(
     let patch = json!({"metadata": {"uid": uid, "annotations": {names::JOINED_AT: rfc3339(at)}}});
     let api = Api::<StatefulSetObject>::namespaced(client.clone(), namespace);
     let what = format!("StatefulSet {node}");
-    request("patch", &what, api.patch(node.as_str(), &params(), &Patch::Merge(&patch))).await.map(|_| ())
+    request(
+        "patch",
+        &what,
+        api.patch(node.as_str(), &params(), &Patch::Merge(&patch)),
+    )
+    .await
+    .map(|_| ())
 }
 
 /// Restarts a validator by one JSON patch of its template, which holds only on what the decision rested on.
@@ -233,14 +266,25 @@ pub async fn restart(
     let patch = Patch::Json::<()>(json_patch::Patch(operations));
     let api = Api::<StatefulSetObject>::namespaced(client.clone(), namespace);
     let what = format!("StatefulSet {}", start.node);
-    let written = request("patch", &what, api.patch(start.node.as_str(), &params(), &patch)).await;
+    let written = request(
+        "patch",
+        &what,
+        api.patch(start.node.as_str(), &params(), &patch),
+    )
+    .await;
     let written = written.map_err(|error| match error {
         // A failed test looks like a malformed patch; reading again tells which it was.
-        ReconcileError::Api { source, .. } if is_invalid(&source) => ReconcileError::Conflict { what: what.clone() },
+        ReconcileError::Api { source, .. } if is_invalid(&source) => {
+            ReconcileError::Conflict { what: what.clone() }
+        }
         other => other,
     })?;
     let carried = StatefulSetView::from(&written).template.membership;
-    if carried.as_deref() == Some(start.hash.as_str()) { Ok(()) } else { Err(ReconcileError::NotTaken(node())) }
+    if carried.as_deref() == Some(start.hash.as_str()) {
+        Ok(())
+    } else {
+        Err(ReconcileError::NotTaken(node()))
+    }
 }
 
 fn is_invalid(error: &kube::Error) -> bool {
@@ -269,11 +313,20 @@ pub async fn read_fresh(client: &Client, namespace: &str) -> Result<Fresh, Recon
     let pods = Api::<PodObject>::namespaced(client.clone(), namespace);
     let pods = request("list", "pods", pods.list(&all)).await?;
     let list = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let list = request("get", "ConfigMap stellar-peers", list.get_opt(names::STELLAR_PEERS)).await?;
+    let list = request(
+        "get",
+        "ConfigMap stellar-peers",
+        list.get_opt(names::STELLAR_PEERS),
+    )
+    .await?;
     let named = |set: StatefulSetObject| Some((NodeName::new(&set.name_any()).ok()?, set));
     Ok(Fresh {
         stateful_sets: sets.items.into_iter().filter_map(named).collect(),
-        pods: pods.items.iter().map(|pod| (pod.name_any(), PodView::from(pod))).collect(),
+        pods: pods
+            .items
+            .iter()
+            .map(|pod| (pod.name_any(), PodView::from(pod)))
+            .collect(),
         config_map: list.as_ref().map(ConfigMapView::from),
     })
 }

@@ -25,12 +25,26 @@ impl ForeignWriters {
     ///
     /// # Errors
     /// [`ReconcileError::ForeignWriter`] where it is, and whatever asking for its Lease ran into.
-    pub async fn yield_to(&self, client: &Client, snapshot: &Snapshot, own: &str) -> Result<(), ReconcileError> {
-        let record = snapshot.config_map.as_ref().and_then(|map| map.readable_record());
-        let Some(writer) = record.map(|record| record.writer.as_str()).filter(|writer| *writer != own) else {
+    pub async fn yield_to(
+        &self,
+        client: &Client,
+        snapshot: &Snapshot,
+        own: &str,
+    ) -> Result<(), ReconcileError> {
+        let record = snapshot
+            .config_map
+            .as_ref()
+            .and_then(|map| map.readable_record());
+        let Some(writer) = record
+            .map(|record| record.writer.as_str())
+            .filter(|writer| *writer != own)
+        else {
             return Ok(());
         };
-        let Some((namespace, name)) = writer.split_once('/').filter(|(namespace, name)| is_name(namespace) && is_name(name)) else {
+        let Some((namespace, name)) = writer
+            .split_once('/')
+            .filter(|(namespace, name)| is_name(namespace) && is_name(name))
+        else {
             return Ok(());
         };
         let api = Api::<Lease>::namespaced(client.clone(), namespace);
@@ -41,7 +55,9 @@ impl ForeignWriters {
             Err(other) => return Err(other),
         };
         if self.is_alive(writer, lease.as_ref()) {
-            return Err(ReconcileError::ForeignWriter { writer: writer.to_owned() });
+            return Err(ReconcileError::ForeignWriter {
+                writer: writer.to_owned(),
+            });
         }
         Ok(())
     }
@@ -49,14 +65,22 @@ impl ForeignWriters {
     fn is_alive(&self, writer: &str, lease: Option<&Lease>) -> bool {
         let Some(lease) = lease else { return false };
         let spec = lease.spec.as_ref();
-        if spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default().is_empty() {
+        if spec
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .unwrap_or_default()
+            .is_empty()
+        {
             return false;
         }
-        let seconds = spec.and_then(|spec| spec.lease_duration_seconds).and_then(|it| u64::try_from(it).ok());
+        let seconds = spec
+            .and_then(|spec| spec.lease_duration_seconds)
+            .and_then(|it| u64::try_from(it).ok());
         let duration = Duration::from_secs(seconds.unwrap_or(15));
         let version = lease.metadata.resource_version.clone();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = seen.entry(writer.to_owned()).or_insert_with(|| (version.clone(), Instant::now()));
+        let entry = seen
+            .entry(writer.to_owned())
+            .or_insert_with(|| (version.clone(), Instant::now()));
         if entry.0 != version {
             *entry = (version, Instant::now());
         }

@@ -43,7 +43,11 @@ impl Leadership {
     #[must_use]
     pub fn always() -> Self {
         let (_, leads) = watch::channel(true);
-        Self { leads, valid_until: Arc::new(AtomicU64::new(u64::MAX)), start: Instant::now() }
+        Self {
+            leads,
+            valid_until: Arc::new(AtomicU64::new(u64::MAX)),
+            start: Instant::now(),
+        }
     }
 
     /// Whether this replica may write now. Exact to the instant: it says no as soon as the lease could be
@@ -56,7 +60,8 @@ impl Leadership {
 
     /// Waits until this replica leads, or doesn't.
     pub async fn wait_until(&mut self, leads: bool) {
-        if self.leads.wait_for(|now| *now == leads).await.is_err() && *self.leads.borrow() != leads {
+        if self.leads.wait_for(|now| *now == leads).await.is_err() && *self.leads.borrow() != leads
+        {
             // The elector is gone: what it said last stays.
             std::future::pending::<()>().await;
         }
@@ -78,12 +83,32 @@ pub struct Elector {
 impl Elector {
     /// An elector on Lease `stellar-peers` in `namespace`. `identity` tells replicas apart.
     #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: String, clock: Clock) -> (Self, Leadership) {
+    pub fn new(
+        client: Client,
+        namespace: &str,
+        identity: String,
+        clock: Clock,
+    ) -> (Self, Leadership) {
         let (leads, receiver) = watch::channel(false);
         let (valid_until, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
-        let leadership = Leadership { leads: receiver, valid_until: Arc::clone(&valid_until), start };
+        let leadership = Leadership {
+            leads: receiver,
+            valid_until: Arc::clone(&valid_until),
+            start,
+        };
         let api = Api::namespaced(client, namespace);
-        (Self { api, identity, clock, leads, valid_until, start, seen: None }, leadership)
+        (
+            Self {
+                api,
+                identity,
+                clock,
+                leads,
+                valid_until,
+                start,
+                seen: None,
+            },
+            leadership,
+        )
     }
 
     /// Acquires and renews until `stop` completes, then gives the lease up.
@@ -105,7 +130,10 @@ impl Elector {
                     renewed = None;
                     self.follow();
                 }
-                Ok(Err(error)) => warn!(error = error_chain(&error), "Could not renew or acquire the lease"),
+                Ok(Err(error)) => warn!(
+                    error = error_chain(&error),
+                    "Could not renew or acquire the lease"
+                ),
                 Err(_) => warn!("The API server did not answer about the lease in time"),
             }
             if renewed.is_some_and(|renewed| renewed.elapsed() >= RENEW_DEADLINE) {
@@ -119,16 +147,26 @@ impl Elector {
         }
         let led = *self.leads.borrow();
         self.follow();
-        if led && tokio::time::timeout(RETRY_PERIOD, self.release()).await.is_err() {
+        if led
+            && tokio::time::timeout(RETRY_PERIOD, self.release())
+                .await
+                .is_err()
+        {
             debug!("Could not give the lease up in time; it runs out by itself");
         }
     }
 
     fn lead(&self, renewed: Instant) {
         let until = renewed + RENEW_DEADLINE - self.start;
-        self.valid_until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::Release);
+        self.valid_until.store(
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+            Ordering::Release,
+        );
         if !self.leads.send_replace(true) {
-            info!(identity = self.identity, "Leading: this replica keeps the peer lists and restarts validators");
+            info!(
+                identity = self.identity,
+                "Leading: this replica keeps the peer lists and restarts validators"
+            );
         }
     }
 
@@ -146,12 +184,20 @@ impl Elector {
             let lease = self.claim(now, None);
             return self.write(self.api.create(&PostParams::default(), &lease).await);
         };
-        let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
+        let holder = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.clone())
+            .unwrap_or_default();
         if holder != self.identity && !holder.is_empty() && !self.has_expired(&lease) {
             return Ok(false);
         }
         let claim = self.claim(now, Some(&lease));
-        self.write(self.api.replace(names::STELLAR_PEERS, &PostParams::default(), &claim).await)
+        self.write(
+            self.api
+                .replace(names::STELLAR_PEERS, &PostParams::default(), &claim)
+                .await,
+        )
     }
 
     /// Another replica's write in between is no error: it leads then, or nobody does for one more round.
@@ -166,7 +212,11 @@ impl Elector {
     /// Whether another's lease has not changed for its duration, by our clock from when we saw it.
     fn has_expired(&mut self, lease: &Lease) -> bool {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        let duration = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(15);
+        let duration = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.lease_duration_seconds)
+            .unwrap_or(15);
         let duration = Duration::from_secs(u64::try_from(duration).unwrap_or(15));
         match &self.seen {
             Some((seen, since)) if *seen == version => since.elapsed() >= duration,
@@ -178,20 +228,32 @@ impl Elector {
     }
 
     fn claim(&self, now: Timestamp, lease: Option<&Lease>) -> Lease {
-        let before = lease.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let before = lease
+            .and_then(|lease| lease.spec.clone())
+            .unwrap_or_default();
         let is_ours = before.holder_identity.as_deref() == Some(&self.identity);
         let transitions = before.lease_transitions.unwrap_or(0);
         Lease {
-            metadata: lease.map(|lease| lease.metadata.clone()).unwrap_or_else(|| ObjectMeta {
-                name: Some(names::STELLAR_PEERS.to_owned()),
-                ..ObjectMeta::default()
-            }),
+            metadata: lease
+                .map(|lease| lease.metadata.clone())
+                .unwrap_or_else(|| ObjectMeta {
+                    name: Some(names::STELLAR_PEERS.to_owned()),
+                    ..ObjectMeta::default()
+                }),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-                acquire_time: if is_ours { before.acquire_time } else { Some(MicroTime(now)) },
+                acquire_time: if is_ours {
+                    before.acquire_time
+                } else {
+                    Some(MicroTime(now))
+                },
                 renew_time: Some(MicroTime(now)),
-                lease_transitions: Some(if is_ours || lease.is_none() { transitions } else { transitions + 1 }),
+                lease_transitions: Some(if is_ours || lease.is_none() {
+                    transitions
+                } else {
+                    transitions + 1
+                }),
                 ..before
             }),
         }
@@ -199,14 +261,27 @@ impl Elector {
 
     /// Gives the lease up, so that the next replica need not wait until it runs out.
     async fn release(&self) {
-        let Ok(mut lease) = self.api.get(names::STELLAR_PEERS).await else { return };
-        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity)) else {
+        let Ok(mut lease) = self.api.get(names::STELLAR_PEERS).await else {
+            return;
+        };
+        let Some(spec) = lease
+            .spec
+            .as_mut()
+            .filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity))
+        else {
             return;
         };
         spec.holder_identity = Some(String::new());
         spec.lease_duration_seconds = Some(1);
-        if let Err(error) = self.api.replace(names::STELLAR_PEERS, &PostParams::default(), &lease).await {
-            debug!(error = error_chain(&error), "Could not give the lease up; it runs out by itself");
+        if let Err(error) = self
+            .api
+            .replace(names::STELLAR_PEERS, &PostParams::default(), &lease)
+            .await
+        {
+            debug!(
+                error = error_chain(&error),
+                "Could not give the lease up; it runs out by itself"
+            );
         }
     }
 }

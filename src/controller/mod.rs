@@ -6,6 +6,7 @@
 //! - At rest nothing is listed and nothing is written but the Lease.
 
 pub mod apply;
+pub mod args;
 pub mod foreign;
 pub mod lease;
 pub mod reconcile;

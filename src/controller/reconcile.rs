@@ -49,7 +49,10 @@ pub struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("policy", &self.policy).field("dry_run", &self.dry_run).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("policy", &self.policy)
+            .field("dry_run", &self.dry_run)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,9 +79,20 @@ pub struct Outcome {
 /// # Errors
 /// [`ReconcileError`]; the caller logs it once, counts it and schedules the retry.
 #[tracing::instrument(skip_all, fields(%namespace, peers = Empty))]
-pub async fn reconcile(namespace: &str, state: &mut State, context: &Context) -> Result<Outcome, ReconcileError> {
-    let Some(snapshot) = context.stores.snapshot(namespace) else { return Ok(Outcome::default()) };
-    let decision = decide(&snapshot, &mut state.memory, &context.policy, context.clock.now());
+pub async fn reconcile(
+    namespace: &str,
+    state: &mut State,
+    context: &Context,
+) -> Result<Outcome, ReconcileError> {
+    let Some(snapshot) = context.stores.snapshot(namespace) else {
+        return Ok(Outcome::default());
+    };
+    let decision = decide(
+        &snapshot,
+        &mut state.memory,
+        &context.policy,
+        context.clock.now(),
+    );
     tell(namespace, &snapshot, &decision, state, context);
     write(namespace, &snapshot, decision, state, context).await
 }
@@ -98,15 +112,32 @@ async fn write(
     if !context.leadership.is_held() || context.dry_run {
         return Ok(outcome);
     }
-    context.foreign.yield_to(&context.client, snapshot, &context.policy.writer).await?;
+    context
+        .foreign
+        .yield_to(&context.client, snapshot, &context.policy.writer)
+        .await?;
     if decision.writes_list {
         write_list(namespace, snapshot, &decision, context).await?;
         outcome.changed = true;
     }
     for (node, uid) in &decision.joins {
-        apply::write_joined(&context.client, namespace, node, uid, context.clock.now().wall).await?;
+        apply::write_joined(
+            &context.client,
+            namespace,
+            node,
+            uid,
+            context.clock.now().wall,
+        )
+        .await?;
         state.memory.joined(uid);
-        context.events.on_node(namespace, node, snapshot, EventType::Normal, "Joined", "Ready for the first time: a member from now on");
+        context.events.on_node(
+            namespace,
+            node,
+            snapshot,
+            EventType::Normal,
+            "Joined",
+            "Ready for the first time: a member from now on",
+        );
         outcome.changed = true;
     }
     if decision.plan.starts().next().is_some() {
@@ -121,9 +152,18 @@ async fn write_list(
     decision: &Decision,
     context: &Context,
 ) -> Result<(), ReconcileError> {
-    let Some(list) = &decision.list else { return Ok(()) };
+    let Some(list) = &decision.list else {
+        return Ok(());
+    };
     let stored = snapshot.config_map.as_deref();
-    let written = apply::apply_list(&context.client, namespace, list, stored, context.clock.now().wall).await?;
+    let written = apply::apply_list(
+        &context.client,
+        namespace,
+        list,
+        stored,
+        context.clock.now().wall,
+    )
+    .await?;
     // The watch brings the same soon; until then nobody should decide on the old one.
     context.stores.config_maps.apply(namespace, (), written);
     let was_bootstrap = stored.is_some_and(|stored| stored.is_bootstrap());
@@ -135,8 +175,13 @@ async fn write_list(
             active_validators = list.active_validators,
             "Peer discovery detected changes"
         );
-        let note = format!("{} peers of {} validators", list.peers, list.active_validators);
-        context.events.on_list(namespace, EventType::Normal, "ListChanged", &note);
+        let note = format!(
+            "{} peers of {} validators",
+            list.peers, list.active_validators
+        );
+        context
+            .events
+            .on_list(namespace, EventType::Normal, "ListChanged", &note);
     } else {
         debug!(namespace, "Wrote the record; the list is the same");
     }
@@ -161,16 +206,29 @@ async fn restart_some(
     let fresh = apply::read_fresh(&context.client, namespace).await?;
     let views = fresh.stateful_sets.iter();
     let current = Snapshot {
-        stateful_sets: views.map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set)))).collect(),
-        pods: fresh.pods.into_iter().map(|(name, pod)| (name, Arc::new(pod))).collect(),
+        stateful_sets: views
+            .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
+            .collect(),
+        pods: fresh
+            .pods
+            .into_iter()
+            .map(|(name, pod)| (name, Arc::new(pod)))
+            .collect(),
         config_map: fresh.config_map.map(Arc::new),
         ..snapshot.clone()
     };
-    let decision = decide(&current, &mut state.memory, &context.policy, context.clock.now());
+    let decision = decide(
+        &current,
+        &mut state.memory,
+        &context.policy,
+        context.clock.now(),
+    );
     let mut restarts = live_restarts(&decision.survey, current.config_map.as_deref());
     let mut started = false;
     for start in decision.plan.starts() {
-        let Some(object) = fresh.stateful_sets.get(&start.node) else { continue };
+        let Some(object) = fresh.stateful_sets.get(&start.node) else {
+            continue;
+        };
         if !context.leadership.is_held() {
             break;
         }
@@ -203,10 +261,22 @@ async fn write_restarts(
     context: &Context,
 ) -> Result<(), ReconcileError> {
     let stored = snapshot.config_map.as_deref();
-    let list = peer_list(&decision.survey, &decision.discovery, stored, &context.policy.writer);
+    let list = peer_list(
+        &decision.survey,
+        &decision.discovery,
+        stored,
+        &context.policy.writer,
+    );
     let Some(mut list) = list else { return Ok(()) };
     list.restarts = restarts.render();
-    let written = apply::apply_list(&context.client, namespace, &list, stored, context.clock.now().wall).await?;
+    let written = apply::apply_list(
+        &context.client,
+        namespace,
+        &list,
+        stored,
+        context.clock.now().wall,
+    )
+    .await?;
     context.stores.config_maps.apply(namespace, (), written);
     Ok(())
 }
@@ -216,11 +286,24 @@ fn tell_start(namespace: &str, snapshot: &Snapshot, start: &Start, context: &Con
     let reason = start.reason.reason();
     info!(namespace, name = %start.node, reason, membership = %start.hash, "Restart started");
     let note = format!("{reason}: its pods will know membership {}", start.hash);
-    context.events.on_node(namespace, &start.node, snapshot, EventType::Normal, "RestartStarted", &note);
+    context.events.on_node(
+        namespace,
+        &start.node,
+        snapshot,
+        EventType::Normal,
+        "RestartStarted",
+        &note,
+    );
 }
 
 /// Shows the decision, and says each change of what holds a restart back once.
-fn tell(namespace: &str, snapshot: &Snapshot, decision: &Decision, state: &mut State, context: &Context) {
+fn tell(
+    namespace: &str,
+    snapshot: &Snapshot,
+    decision: &Decision,
+    state: &mut State,
+    context: &Context,
+) {
     Span::current().record("peers", decision.list.as_ref().map_or(0, |list| list.peers));
     context.board.show(namespace, decision);
     for (name, standing) in &decision.survey {
@@ -229,18 +312,29 @@ fn tell(namespace: &str, snapshot: &Snapshot, decision: &Decision, state: &mut S
                 namespace, %name, network = %node.network, ready = node.is_ready(), pods = node.pods.len(),
                 listing = ?decision.discovery.listings.get(name), "Looked at a candidate"
             ),
-            Standing::Out(why) => trace!(namespace, %name, reason = why.reason(), %why, "Left a node out"),
+            Standing::Out(why) => {
+                trace!(namespace, %name, reason = why.reason(), %why, "Left a node out")
+            }
         }
     }
     let mut told = BTreeMap::new();
     for (name, verdict) in &decision.plan.verdicts {
         trace!(namespace, %name, ?verdict, "Looked at a stale member");
-        let Verdict::Held(stale, held) = verdict else { continue };
+        let Verdict::Held(stale, held) = verdict else {
+            continue;
+        };
         let note = format!("{}: held: {held}", stale.reason());
         if state.told.get(name.as_str()) != Some(&note) {
             info!(namespace, %name, reason = held.reason(), stale = stale.reason(), %held, "Restart held");
             if is_worth_an_event(held) {
-                context.events.on_node(namespace, name, snapshot, EventType::Warning, held.reason(), &note);
+                context.events.on_node(
+                    namespace,
+                    name,
+                    snapshot,
+                    EventType::Warning,
+                    held.reason(),
+                    &note,
+                );
             }
         }
         told.insert(name.to_string(), note);
@@ -249,14 +343,27 @@ fn tell(namespace: &str, snapshot: &Snapshot, decision: &Decision, state: &mut S
         let note = "no headless Service with publishNotReadyAddresses: listed by pod IP instead of by name";
         if state.told.get(&format!("{name} dns")).is_none() {
             warn!(namespace, %name, service = node.stateful_set.service_name, "Listed by pod IP instead of by name");
-            context.events.on_node(namespace, name, snapshot, EventType::Warning, "NoDnsName", note);
+            context.events.on_node(
+                namespace,
+                name,
+                snapshot,
+                EventType::Warning,
+                "NoDnsName",
+                note,
+            );
         }
         told.insert(format!("{name} dns"), note.to_owned());
     }
-    let broken = snapshot.config_map.as_ref().and_then(|map| map.record.as_ref()?.as_ref().err());
+    let broken = snapshot
+        .config_map
+        .as_ref()
+        .and_then(|map| map.record.as_ref()?.as_ref().err());
     if let Some(error) = broken {
         if state.told.get("members.json") != Some(error) {
-            warn!(namespace, error, "The record of members is not readable; it is made anew");
+            warn!(
+                namespace,
+                error, "The record of members is not readable; it is made anew"
+            );
         }
         told.insert("members.json".to_owned(), error.clone());
     }
@@ -265,17 +372,27 @@ fn tell(namespace: &str, snapshot: &Snapshot, decision: &Decision, state: &mut S
 
 /// What a person should see in `kubectl describe`; waiting for one's turn is no news.
 fn is_worth_an_event(held: &Held) -> bool {
-    !matches!(held, Held::After(_) | Held::Budget(_) | Held::Settling | Held::NotReady)
+    !matches!(
+        held,
+        Held::After(_) | Held::Budget(_) | Held::Settling | Held::NotReady
+    )
 }
 
 /// Says how a pass failed; in full only where the last one failed otherwise.
 pub fn tell_error(namespace: &str, error: &ReconcileError, is_news: bool, context: &Context) {
     let (reason, text) = (error.reason(), error_chain(error));
     if !is_news {
-        debug!(namespace, reason, error = text, "Peer discovery failed again");
+        debug!(
+            namespace,
+            reason,
+            error = text,
+            "Peer discovery failed again"
+        );
     } else if error.needs_a_person() {
         error!(namespace, reason, error = text, "Peer discovery failed");
-        context.events.on_list(namespace, EventType::Warning, reason, &error.to_string());
+        context
+            .events
+            .on_list(namespace, EventType::Warning, reason, &error.to_string());
     } else {
         warn!(namespace, reason, error = text, "Peer discovery failed");
     }

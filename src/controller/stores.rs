@@ -26,7 +26,9 @@ pub struct Store<K, V> {
 
 impl<K, V> Default for Store<K, V> {
     fn default() -> Self {
-        Self { views: RwLock::default() }
+        Self {
+            views: RwLock::default(),
+        }
     }
 }
 
@@ -45,14 +47,19 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
                 None => views.insert(name, Arc::new(view)).is_none(),
             };
         }
-        views.entry(namespace.to_owned()).or_default().insert(name, Arc::new(view));
+        views
+            .entry(namespace.to_owned())
+            .or_default()
+            .insert(name, Arc::new(view));
         true
     }
 
     /// Forgets a view; tells whether there was one.
     pub fn delete(&self, namespace: &str, name: &K) -> bool {
         let mut views = self.write();
-        let Some(of_namespace) = views.get_mut(namespace) else { return false };
+        let Some(of_namespace) = views.get_mut(namespace) else {
+            return false;
+        };
         let was_there = of_namespace.remove(name).is_some();
         if of_namespace.is_empty() {
             views.remove(namespace);
@@ -73,7 +80,10 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         };
         for (namespace, name, view) in listing {
             concerned.insert(namespace.clone());
-            views.entry(namespace).or_default().insert(name, Arc::new(view));
+            views
+                .entry(namespace)
+                .or_default()
+                .insert(name, Arc::new(view));
         }
         concerned
     }
@@ -92,11 +102,15 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
 
     // A panic while a lock is held can leave no half-written view: each change is one map operation.
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, BTreeMap<K, Arc<V>>>> {
-        self.views.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.views
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, BTreeMap<K, Arc<V>>>> {
-        self.views.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.views
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -120,7 +134,10 @@ impl Stores {
     /// Stores that are full once `watches` watches have listed everything once.
     #[must_use]
     pub fn filled_by(watches: usize) -> Self {
-        Self { filling: AtomicUsize::new(watches), ..Self::default() }
+        Self {
+            filling: AtomicUsize::new(watches),
+            ..Self::default()
+        }
     }
 
     /// One more watch has listed everything for the first time.

@@ -13,10 +13,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-};
+use tokio::{sync::Notify, task::JoinSet};
 use tracing::{debug, info, warn};
 
 use super::stores::{Store, Stores};
@@ -61,7 +58,9 @@ impl Dirty {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.namespaces.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.namespaces
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -82,32 +81,62 @@ pub fn spawn(
     let with_services = *mode != AddressMode::Ip;
     let kinds = if with_services { 5 } else { 4 };
     let stores = Arc::new(Stores::filled_by(kinds * scopes.len()));
-    let mut watch = Watches { client, stores: &stores, dirty, tasks };
+    let mut watch = Watches {
+        client,
+        stores: &stores,
+        dirty,
+        tasks,
+    };
     for scope in &scopes {
-        watch.spawn(scope, watcher::Config::default(), "stellarnodes", |it| &it.stellar_nodes, |object: &StellarNodeObject| {
-            Some((node_name(object)?, StellarNodeView::from(object)))
-        });
-        watch.spawn(scope, watcher::Config::default(), "statefulsets", |it| &it.stateful_sets, |object: &StatefulSetObject| {
-            Some((node_name(object)?, StatefulSetView::from(object)))
-        });
-        watch.spawn(scope, watcher::Config::default(), "pods", |it| &it.pods, |object: &PodObject| {
-            is_of_interest(object).then(|| (object.name_any(), PodView::from(object)))
-        });
-        let ours = watcher::Config::default().fields(&format!("metadata.name={}", names::STELLAR_PEERS));
-        watch.spawn(scope, ours, "configmaps", |it| &it.config_maps, |object: &ConfigMap| {
-            Some(((), ConfigMapView::from(object)))
-        });
+        watch.spawn(
+            scope,
+            watcher::Config::default(),
+            "stellarnodes",
+            |it| &it.stellar_nodes,
+            |object: &StellarNodeObject| Some((node_name(object)?, StellarNodeView::from(object))),
+        );
+        watch.spawn(
+            scope,
+            watcher::Config::default(),
+            "statefulsets",
+            |it| &it.stateful_sets,
+            |object: &StatefulSetObject| Some((node_name(object)?, StatefulSetView::from(object))),
+        );
+        watch.spawn(
+            scope,
+            watcher::Config::default(),
+            "pods",
+            |it| &it.pods,
+            |object: &PodObject| {
+                is_of_interest(object).then(|| (object.name_any(), PodView::from(object)))
+            },
+        );
+        let ours =
+            watcher::Config::default().fields(&format!("metadata.name={}", names::STELLAR_PEERS));
+        watch.spawn(
+            scope,
+            ours,
+            "configmaps",
+            |it| &it.config_maps,
+            |object: &ConfigMap| Some(((), ConfigMapView::from(object))),
+        );
         if with_services {
-            watch.spawn(scope, watcher::Config::default(), "services", |it| &it.services, |object: &ServiceObject| {
-                Some((object.name_any(), ServiceView::from(object)))
-            });
+            watch.spawn(
+                scope,
+                watcher::Config::default(),
+                "services",
+                |it| &it.services,
+                |object: &ServiceObject| Some((object.name_any(), ServiceView::from(object))),
+            );
         }
     }
     stores
 }
 
 fn node_name(object: &impl ResourceExt) -> Option<NodeName> {
-    NodeName::new(&object.name_any()).inspect_err(|error| warn!(%error, "Ignored an object")).ok()
+    NodeName::new(&object.name_any())
+        .inspect_err(|error| warn!(%error, "Ignored an object"))
+        .ok()
 }
 
 /// Pods of StatefulSets, and pods without an owner: these a new StatefulSet may be put over.
@@ -134,7 +163,12 @@ impl Watches<'_> {
         store: fn(&Stores) -> &Store<K, V>,
         read: fn(&O) -> Option<(K, V)>,
     ) where
-        O: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        O: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + 'static,
         K: Ord + Clone + Send + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
@@ -142,8 +176,22 @@ impl Watches<'_> {
             Some(namespace) => Api::<O>::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let (stores, dirty, scope) = (Arc::clone(self.stores), Arc::clone(self.dirty), scope.clone());
-        let mut filler = Filler { kind, scope, stores, dirty, store, read, listing: Vec::new(), was_full: false, is_absent: false };
+        let (stores, dirty, scope) = (
+            Arc::clone(self.stores),
+            Arc::clone(self.dirty),
+            scope.clone(),
+        );
+        let mut filler = Filler {
+            kind,
+            scope,
+            stores,
+            dirty,
+            store,
+            read,
+            listing: Vec::new(),
+            was_full: false,
+            is_absent: false,
+        };
         self.tasks.spawn(async move {
             let mut events = watcher(api, config).default_backoff().boxed();
             while let Some(event) = events.next().await {
@@ -174,7 +222,8 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
             Ok(Event::Init) => self.listing.clear(),
             Ok(Event::InitApply(object)) => {
                 let namespace = object.namespace().unwrap_or_default();
-                self.listing.extend((self.read)(&object).map(|(name, view)| (namespace, name, view)));
+                self.listing
+                    .extend((self.read)(&object).map(|(name, view)| (namespace, name, view)));
             }
             Ok(Event::InitDone) => {
                 if std::mem::take(&mut self.is_absent) {
@@ -202,7 +251,10 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
             }
             Err(error) if is_not_served(&error) => {
                 if !std::mem::replace(&mut self.is_absent, true) {
-                    info!(kind = self.kind, "The kind is not served; it counts as empty until it is");
+                    info!(
+                        kind = self.kind,
+                        "The kind is not served; it counts as empty until it is"
+                    );
                 }
                 let concerned = store.replace(self.scope.as_deref(), Vec::new());
                 self.full(concerned);

@@ -1,17 +1,9 @@
 //! One worker a namespace: passes never overlap within one, and namespaces don't wait for each other.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::Instant,
-};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tracing::{debug, info};
 
 use super::{
@@ -58,7 +50,12 @@ async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
         for namespace in changed {
             let waker = wakers.entry(namespace.clone()).or_insert_with(|| {
                 let waker = Arc::new(Notify::new());
-                workers.spawn(work(namespace, Arc::clone(context), Arc::clone(&waker), recheck));
+                workers.spawn(work(
+                    namespace,
+                    Arc::clone(context),
+                    Arc::clone(&waker),
+                    recheck,
+                ));
                 waker
             });
             waker.notify_one();
@@ -67,7 +64,12 @@ async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
 }
 
 /// Passes over one namespace until there is nothing in it to look after.
-async fn work(namespace: String, context: Arc<Context>, waker: Arc<Notify>, recheck: Duration) -> String {
+async fn work(
+    namespace: String,
+    context: Arc<Context>,
+    waker: Arc<Notify>,
+    recheck: Duration,
+) -> String {
     let mut state = State::default();
     let mut failures = 0_u32;
     let mut last_failure = None;
@@ -80,14 +82,22 @@ async fn work(namespace: String, context: Arc<Context>, waker: Arc<Notify>, rech
             Ok(outcome) if outcome.is_empty => break,
             Ok(outcome) => {
                 (failures, last_failure) = (0, None);
-                let due = |moment: Moment| context.clock.instant(moment).saturating_duration_since(Instant::now());
+                let due = |moment: Moment| {
+                    context
+                        .clock
+                        .instant(moment)
+                        .saturating_duration_since(Instant::now())
+                };
                 outcome.look_again.map_or(recheck, due).min(recheck)
             }
             Err(error) => {
                 let is_news = last_failure.replace(error.reason()) != Some(error.reason());
                 tell_error(&namespace, error, is_news, &context);
                 failures = failures.saturating_add(1);
-                RETRY_MIN.saturating_mul(2_u32.saturating_pow(failures.min(16) - 1)).min(RETRY_MAX).min(recheck)
+                RETRY_MIN
+                    .saturating_mul(2_u32.saturating_pow(failures.min(16) - 1))
+                    .min(RETRY_MAX)
+                    .min(recheck)
             }
         };
         let until = Instant::now() + wait;

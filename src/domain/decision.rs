@@ -50,12 +50,21 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
         now,
     });
     let joins = candidates(&survey).filter(|(_, node)| {
-        node.is_ready() && node.stateful_set.joined_at.is_none() && !memory.has_joined(&node.stateful_set.uid)
+        node.is_ready()
+            && node.stateful_set.joined_at.is_none()
+            && !memory.has_joined(&node.stateful_set.uid)
     });
     Decision {
-        joins: joins.map(|(name, node)| (name.clone(), node.stateful_set.uid.clone())).collect(),
-        writes_list: list.as_ref().is_some_and(|list| stored.is_none_or(|stored| list.differs_from(stored))),
-        look_again: [discovery.look_again, plan.look_again].into_iter().flatten().min(),
+        joins: joins
+            .map(|(name, node)| (name.clone(), node.stateful_set.uid.clone()))
+            .collect(),
+        writes_list: list
+            .as_ref()
+            .is_some_and(|list| stored.is_none_or(|stored| list.differs_from(stored))),
+        look_again: [discovery.look_again, plan.look_again]
+            .into_iter()
+            .flatten()
+            .min(),
         survey,
         discovery,
         list,

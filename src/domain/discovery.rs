@@ -74,24 +74,46 @@ impl Discovery {
     /// All addresses of the list.
     #[must_use]
     pub fn peers(&self) -> BTreeSet<PeerAddress> {
-        self.listings.values().flat_map(Listing::addresses).cloned().collect()
+        self.listings
+            .values()
+            .flat_map(Listing::addresses)
+            .cloned()
+            .collect()
     }
 
     /// The addresses of a network that `node` is made to use: all but its own.
     pub fn peers_of(&self, node: &NodeName) -> BTreeSet<PeerAddress> {
-        let network = self.networks.values().find(|network| network.candidates.contains(node));
-        let others = network.into_iter().flat_map(|network| &network.candidates).filter(|other| *other != node);
-        others.filter_map(|other| self.listings.get(other)).flat_map(Listing::addresses).cloned().collect()
+        let network = self
+            .networks
+            .values()
+            .find(|network| network.candidates.contains(node));
+        let others = network
+            .into_iter()
+            .flat_map(|network| &network.candidates)
+            .filter(|other| *other != node);
+        others
+            .filter_map(|other| self.listings.get(other))
+            .flat_map(Listing::addresses)
+            .cloned()
+            .collect()
     }
 }
 
 /// Decides who is a peer. `memory` has seen this survey.
 #[must_use]
-pub fn discover(survey: &Survey, was_bootstrap: bool, memory: &Memory, policy: &Policy, now: Moment) -> Discovery {
+pub fn discover(
+    survey: &Survey,
+    was_bootstrap: bool,
+    memory: &Memory,
+    policy: &Policy,
+    now: Moment,
+) -> Discovery {
     let mut discovery = Discovery::default();
     for (name, standing) in survey {
         if let Standing::Out(reason) = standing {
-            discovery.listings.insert(name.clone(), Listing::Skipped(reason.clone()));
+            discovery
+                .listings
+                .insert(name.clone(), Listing::Skipped(reason.clone()));
         }
     }
     for (network, nodes) in by_network(survey) {
@@ -100,16 +122,21 @@ pub fn discover(survey: &Survey, was_bootstrap: bool, memory: &Memory, policy: &
         let is_member = |node: &Candidate| {
             node.was_member || node.is_ready() || (bootstraps && !running(node).is_empty())
         };
-        let members: BTreeMap<&NodeName, &Candidate> =
-            nodes.iter().filter(|(_, node)| is_member(node)).map(|(name, node)| (*name, *node)).collect();
+        let members: BTreeMap<&NodeName, &Candidate> = nodes
+            .iter()
+            .filter(|(_, node)| is_member(node))
+            .map(|(name, node)| (*name, *node))
+            .collect();
         let ready = members.values().filter(|node| node.is_ready()).count();
         let is_cold = 2 * ready < members.len();
         for (name, node) in &nodes {
             let listing = list(node, members.contains_key(name), is_cold, bootstraps);
             discovery.listings.insert((*name).clone(), listing);
         }
-        let lines: Members =
-            members.iter().filter_map(|(name, node)| Some(((*name).clone(), node.member_port()?))).collect();
+        let lines: Members = members
+            .iter()
+            .filter_map(|(name, node)| Some(((*name).clone(), node.member_port()?)))
+            .collect();
         let state = NetworkState {
             hash: MembershipHash::of(&lines),
             members: lines,
@@ -117,7 +144,11 @@ pub fn discover(survey: &Survey, was_bootstrap: bool, memory: &Memory, policy: &
             bootstrap: bootstraps,
         };
         if let Start::WaitUntil(moment) = start {
-            discovery.look_again = Some(discovery.look_again.map_or(moment, |other| other.min(moment)));
+            discovery.look_again = Some(
+                discovery
+                    .look_again
+                    .map_or(moment, |other| other.min(moment)),
+            );
         }
         discovery.networks.insert(network, state);
     }
@@ -127,7 +158,10 @@ pub fn discover(survey: &Survey, was_bootstrap: bool, memory: &Memory, policy: &
 fn by_network(survey: &Survey) -> BTreeMap<Network, BTreeMap<&NodeName, &Candidate>> {
     let mut networks: BTreeMap<Network, BTreeMap<&NodeName, &Candidate>> = BTreeMap::new();
     for (name, node) in candidates(survey) {
-        networks.entry(node.network.clone()).or_default().insert(name, node);
+        networks
+            .entry(node.network.clone())
+            .or_default()
+            .insert(name, node);
     }
     networks
 }
@@ -158,7 +192,11 @@ fn start_of(
     }
     if nodes.values().any(|node| node.was_member) {
         // Recorded members that were never Ready come from a bootstrap; it goes on until one of them is.
-        return if was_bootstrap { Start::Bootstrap } else { Start::Usual };
+        return if was_bootstrap {
+            Start::Bootstrap
+        } else {
+            Start::Usual
+        };
     }
     match memory.never_ready_since(network) {
         Some(since) if now >= since + policy.bootstrap_after => Start::Bootstrap,
@@ -183,6 +221,14 @@ fn list(node: &Candidate, is_member: bool, is_cold: bool, bootstraps: bool) -> L
     if addresses.is_empty() {
         addresses.clone_from(&node.remembered);
     }
-    let basis = if bootstraps { Basis::Bootstrap } else { Basis::ColdStart };
-    if addresses.is_empty() { Listing::Skipped(reason) } else { Listing::Peers(addresses, basis) }
+    let basis = if bootstraps {
+        Basis::Bootstrap
+    } else {
+        Basis::ColdStart
+    };
+    if addresses.is_empty() {
+        Listing::Skipped(reason)
+    } else {
+        Listing::Peers(addresses, basis)
+    }
 }

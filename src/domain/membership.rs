@@ -22,14 +22,23 @@ impl MembershipHash {
     /// The hash of these members.
     #[must_use]
     pub fn of(members: &Members) -> Self {
-        Self::of_lines(members.iter().map(|(name, port)| format!("{name}:{port}\n")))
+        Self::of_lines(
+            members
+                .iter()
+                .map(|(name, port)| format!("{name}:{port}\n")),
+        )
     }
 
     fn of_lines(lines: impl Iterator<Item = String>) -> Self {
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
         let sum = digest(&SHA256, lines.concat().as_bytes());
-        let hex: String = sum.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = sum
+            .as_ref()
+            .iter()
+            .take(6)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Self(format!("{VERSION}{hex}"))
     }
 
@@ -71,13 +80,19 @@ mod tests {
         let two = members(&[("validator-2", 11625), ("validator-1", 11625)]);
         assert_eq!(MembershipHash::of(&two).as_str(), "v1:ede2544d62b9");
         // printf '' | sha256sum
-        assert_eq!(MembershipHash::of(&Members::new()).as_str(), "v1:e3b0c44298fc");
+        assert_eq!(
+            MembershipHash::of(&Members::new()).as_str(),
+            "v1:e3b0c44298fc"
+        );
     }
 
     #[test]
     fn lines_are_sorted_as_lines_where_one_name_begins_another() {
         // printf 'a-b:1\na:1\n' | sha256sum: '-' sorts before ':'.
-        assert_eq!(MembershipHash::of(&members(&[("a", 1), ("a-b", 1)])).as_str(), "v1:16b86d883248");
+        assert_eq!(
+            MembershipHash::of(&members(&[("a", 1), ("a-b", 1)])).as_str(),
+            "v1:16b86d883248"
+        );
     }
 
     #[test]

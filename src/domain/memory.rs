@@ -47,9 +47,11 @@ impl Memory {
     /// Takes in what the nodes are.
     pub fn observe(&mut self, survey: &Survey, has_record: bool, now: Moment) {
         let mut networks: BTreeMap<Network, (bool, usize)> = BTreeMap::new();
-        let (mut settled, mut down, mut rollouts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut settled, mut down, mut rollouts) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut all_ready = true;
-        self.joined.retain(|uid| candidates(survey).any(|(_, node)| node.stateful_set.uid == *uid));
+        self.joined
+            .retain(|uid| candidates(survey).any(|(_, node)| node.stateful_set.uid == *uid));
         for (name, node) in candidates(survey) {
             let network = networks.entry(node.network.clone()).or_default();
             network.0 |= node.was_ready || node.was_member;
@@ -61,14 +63,22 @@ impl Memory {
                 let pods: String = node.pods.iter().map(|pod| pod.uid.as_str()).collect();
                 keep_since(&self.settled, &mut settled, name, &pods, now);
             } else if let Some(restarted_at) = &node.stateful_set.template.restarted_at {
-                keep_since(&self.rollouts, &mut rollouts, name, &format!("{uid} {restarted_at}"), now);
+                keep_since(
+                    &self.rollouts,
+                    &mut rollouts,
+                    name,
+                    &format!("{uid} {restarted_at}"),
+                    now,
+                );
             }
             if !node.is_ready() {
                 keep_since(&self.down, &mut down, name, uid, now);
             }
         }
         (self.settled, self.down, self.rollouts) = (settled, down, rollouts);
-        let waits = networks.into_iter().filter(|(_, (was_ready, running))| !was_ready && *running >= 2);
+        let waits = networks
+            .into_iter()
+            .filter(|(_, (was_ready, running))| !was_ready && *running >= 2);
         self.never_ready = waits
             .map(|(network, _)| {
                 let since = self.never_ready.get(&network).copied().unwrap_or(now);
@@ -83,16 +93,25 @@ impl Memory {
     }
 
     /// Takes in the memberships that follow.
-    pub fn observe_memberships(&mut self, discovery: &Discovery, settle: std::time::Duration, now: Moment) {
-        self.memberships.retain(|network, _| discovery.networks.contains_key(network));
+    pub fn observe_memberships(
+        &mut self,
+        discovery: &Discovery,
+        settle: std::time::Duration,
+        now: Moment,
+    ) {
+        self.memberships
+            .retain(|network, _| discovery.networks.contains_key(network));
         for (network, state) in &discovery.networks {
             let members = || state.members.keys().cloned().collect::<BTreeSet<_>>();
-            let seen = self.memberships.entry(network.clone()).or_insert_with(|| Membership {
-                hash: state.hash.clone(),
-                members: members(),
-                since: now,
-                settled: None,
-            });
+            let seen = self
+                .memberships
+                .entry(network.clone())
+                .or_insert_with(|| Membership {
+                    hash: state.hash.clone(),
+                    members: members(),
+                    since: now,
+                    settled: None,
+                });
             if now.since(seen.since) >= settle {
                 seen.settled = Some(seen.members.clone());
             }
@@ -130,8 +149,13 @@ impl Memory {
     #[must_use]
     pub fn change(&self, network: &Network) -> Option<Change> {
         let seen = self.memberships.get(network)?;
-        let is_less = |settled: &BTreeSet<NodeName>| seen.members.is_subset(settled) && seen.members.len() < settled.len();
-        Some(Change { since: seen.since, only_left: seen.settled.as_ref().is_some_and(is_less) })
+        let is_less = |settled: &BTreeSet<NodeName>| {
+            seen.members.is_subset(settled) && seen.members.len() < settled.len()
+        };
+        Some(Change {
+            since: seen.since,
+            only_left: seen.settled.as_ref().is_some_and(is_less),
+        })
     }
 
     /// Whether we wrote the joining of this StatefulSet (by uid) down already. A writer that drops it each time
@@ -161,6 +185,9 @@ fn keep_since(
     identity: &str,
     now: Moment,
 ) {
-    let since = before.get(name).filter(|(was, _)| was == identity).map_or(now, |(_, since)| *since);
+    let since = before
+        .get(name)
+        .filter(|(was, _)| was == identity)
+        .map_or(now, |(_, since)| *since);
     after.insert(name.clone(), (identity.to_owned(), since));
 }

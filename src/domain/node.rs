@@ -75,7 +75,11 @@ impl Network {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "(unnamed)" } else { &self.0 })
+        f.write_str(if self.0.is_empty() {
+            "(unnamed)"
+        } else {
+            &self.0
+        })
     }
 }
 
@@ -90,12 +94,18 @@ mod tests {
         for bad in ["", "Upper", "a/b", "a\nb", "ü", &"x".repeat(254)] {
             assert!(NodeName::new(bad).is_err(), "{bad:?}");
         }
-        assert_eq!(NodeName::new("validator-1").unwrap().as_str(), "validator-1");
+        assert_eq!(
+            NodeName::new("validator-1").unwrap().as_str(),
+            "validator-1"
+        );
     }
 
     #[test]
     fn networks_are_compared_without_case() {
-        assert_eq!(Network::from_spec(&json!("Testnet")), Some(Network::new("testnet")));
+        assert_eq!(
+            Network::from_spec(&json!("Testnet")),
+            Some(Network::new("testnet"))
+        );
         assert_eq!(Network::from_spec(&json!(null)), None);
         assert_eq!(
             Network::from_spec(&json!({"Custom": "My Net"})),

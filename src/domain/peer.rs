@@ -46,7 +46,11 @@ impl PeerPort {
     /// # Errors
     /// [`InvalidPort`] with the text as it stands there.
     pub fn from_annotation(text: &str) -> Result<Self, InvalidPort> {
-        let port = text.trim().parse::<i64>().ok().and_then(|port| Self::new(port).ok());
+        let port = text
+            .trim()
+            .parse::<i64>()
+            .ok()
+            .and_then(|port| Self::new(port).ok());
         port.ok_or_else(|| InvalidPort(format!("{:?}", text.chars().take(80).collect::<String>())))
     }
 
@@ -84,7 +88,11 @@ impl Host {
         }
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-.".contains(c);
         let numeric = |c: char| c.is_ascii_digit() || c == '.';
-        if text.is_empty() || text.len() > 253 || !text.chars().all(allowed) || text.chars().all(numeric) {
+        if text.is_empty()
+            || text.len() > 253
+            || !text.chars().all(allowed)
+            || text.chars().all(numeric)
+        {
             return Err(InvalidPeerAddress(text.chars().take(300).collect()));
         }
         Ok(Self::Name(text.to_ascii_lowercase()))
@@ -126,8 +134,14 @@ impl PeerAddress {
     pub fn parse(text: &str) -> Result<Self, InvalidPeerAddress> {
         let invalid = || InvalidPeerAddress(text.chars().take(300).collect());
         let (host, port) = text.rsplit_once(':').ok_or_else(invalid)?;
-        let port = port.parse::<i64>().ok().and_then(|port| PeerPort::new(port).ok());
-        Ok(Self { host: Host::new(host)?, port: port.ok_or_else(invalid)? })
+        let port = port
+            .parse::<i64>()
+            .ok()
+            .and_then(|port| PeerPort::new(port).ok());
+        Ok(Self {
+            host: Host::new(host)?,
+            port: port.ok_or_else(invalid)?,
+        })
     }
 
     /// Where the peer is.
@@ -163,16 +177,41 @@ mod tests {
 
     #[test]
     fn addresses_sort_by_number_and_names_come_last() {
-        let mut lines = ["b.x.svc:1", "10.0.0.10:11625", "10.0.0.9:11625", "a.x.svc:1", "10.0.0.9:80"]
-            .map(|line| PeerAddress::parse(line).unwrap());
+        let mut lines = [
+            "b.x.svc:1",
+            "10.0.0.10:11625",
+            "10.0.0.9:11625",
+            "a.x.svc:1",
+            "10.0.0.9:80",
+        ]
+        .map(|line| PeerAddress::parse(line).unwrap());
         lines.sort();
         let sorted = lines.map(|line| line.to_string());
-        assert_eq!(sorted, ["10.0.0.9:80", "10.0.0.9:11625", "10.0.0.10:11625", "a.x.svc:1", "b.x.svc:1"]);
+        assert_eq!(
+            sorted,
+            [
+                "10.0.0.9:80",
+                "10.0.0.9:11625",
+                "10.0.0.10:11625",
+                "a.x.svc:1",
+                "b.x.svc:1"
+            ]
+        );
     }
 
     #[test]
     fn what_stellar_core_cannot_dial_is_no_address() {
-        for bad in ["", "10.0.0.1", "10.0.0.1:0", "10.0.0.1:65536", "[::1]:1", "::1:1", "a b:1", "a\n:1", "1.2.3:1"] {
+        for bad in [
+            "",
+            "10.0.0.1",
+            "10.0.0.1:0",
+            "10.0.0.1:65536",
+            "[::1]:1",
+            "::1:1",
+            "a b:1",
+            "a\n:1",
+            "1.2.3:1",
+        ] {
             assert!(PeerAddress::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -180,7 +219,14 @@ mod tests {
     #[test]
     fn a_port_is_a_number_in_a_spec_and_digits_in_an_annotation() {
         assert_eq!(PeerPort::from_spec(&json!(11625)), Ok(PeerPort::DEFAULT));
-        for bad in [json!("11625"), json!(0), json!(65536), json!(-1), json!(1.5), json!({})] {
+        for bad in [
+            json!("11625"),
+            json!(0),
+            json!(65536),
+            json!(-1),
+            json!(1.5),
+            json!({}),
+        ] {
             assert!(PeerPort::from_spec(&bad).is_err(), "{bad}");
         }
         assert_eq!(PeerPort::from_annotation("11625"), Ok(PeerPort::DEFAULT));

@@ -100,9 +100,16 @@ impl Record {
             return Err(InvalidRecord::Version(v));
         }
         let wire: WireRecord = serde_json::from_str(text)?;
-        let mut nodes = wire.nodes.into_iter().map(WireNode::read).collect::<Result<Vec<_>, _>>()?;
+        let mut nodes = wire
+            .nodes
+            .into_iter()
+            .map(WireNode::read)
+            .collect::<Result<Vec<_>, _>>()?;
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Self { writer: wire.writer, nodes })
+        Ok(Self {
+            writer: wire.writer,
+            nodes,
+        })
     }
 
     /// Writes `members.json`: compact, equal records in equal bytes.
@@ -117,14 +124,21 @@ impl Record {
             member: node.member,
             uid: node.uid.clone(),
         });
-        let wire = WireRecord { v: 1, writer: self.writer.clone(), nodes: nodes.collect() };
+        let wire = WireRecord {
+            v: 1,
+            writer: self.writer.clone(),
+            nodes: nodes.collect(),
+        };
         serde_json::to_string(&wire).expect("text, numbers and flags always serialize")
     }
 
     /// The node of this name.
     #[must_use]
     pub fn node(&self, name: &NodeName) -> Option<&RecordedNode> {
-        let index = self.nodes.binary_search_by(|node| node.name.cmp(name)).ok()?;
+        let index = self
+            .nodes
+            .binary_search_by(|node| node.name.cmp(name))
+            .ok()?;
         self.nodes.get(index)
     }
 }
@@ -137,7 +151,9 @@ impl WireNode {
             name: NodeName::new(&self.name).map_err(|error| impossible(&error))?,
             network: Network::new(&self.network),
             port: PeerPort::new(i64::from(self.port)).map_err(|error| impossible(&error))?,
-            addresses: addresses.collect::<Result<_, _>>().map_err(|error| impossible(&error))?,
+            addresses: addresses
+                .collect::<Result<_, _>>()
+                .map_err(|error| impossible(&error))?,
             ready: self.ready,
             member: self.member,
             uid: self.uid,
@@ -168,13 +184,15 @@ impl Restarts {
     /// Reads the annotation; a broken one counts as empty.
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
-        text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        text.and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
     }
 
     /// The annotation's text; [`None`] where there is nothing to say.
     #[must_use]
     pub fn render(&self) -> Option<String> {
-        (!self.0.is_empty()).then(|| serde_json::to_string(self).expect("a map of text always serializes"))
+        (!self.0.is_empty())
+            .then(|| serde_json::to_string(self).expect("a map of text always serializes"))
     }
 }
 
@@ -199,10 +217,20 @@ impl PeerList {
     /// `discovery_metadata` of a list written at `at`.
     #[must_use]
     pub fn metadata(&self, at: Timestamp) -> String {
-        let Self { peers, active_validators, .. } = self;
+        let Self {
+            peers,
+            active_validators,
+            ..
+        } = self;
         let at = rfc3339(at);
-        let bootstrap = if self.bootstrap { ",bootstrap=true" } else { "" };
-        format!("discovered_at={at},peer_count={peers},active_validators={active_validators}{bootstrap}")
+        let bootstrap = if self.bootstrap {
+            ",bootstrap=true"
+        } else {
+            ""
+        };
+        format!(
+            "discovered_at={at},peer_count={peers},active_validators={active_validators}{bootstrap}"
+        )
     }
 
     /// Whether the ConfigMap says something else. Only a difference in time is none.
@@ -218,7 +246,12 @@ impl PeerList {
 
 /// Renders the list. [`None`] where the namespace has no candidate and no list yet: nobody asked for one.
 #[must_use]
-pub fn peer_list(survey: &Survey, discovery: &Discovery, stored: Option<&ConfigMapView>, writer: &str) -> Option<PeerList> {
+pub fn peer_list(
+    survey: &Survey,
+    discovery: &Discovery,
+    stored: Option<&ConfigMapView>,
+    writer: &str,
+) -> Option<PeerList> {
     let active_validators = candidates(survey).count();
     if active_validators == 0 && stored.is_none_or(|stored| stored.members.is_none()) {
         return None;
@@ -247,7 +280,10 @@ pub fn peer_list(survey: &Survey, discovery: &Discovery, stored: Option<&ConfigM
             uid: node.stateful_set.uid.clone(),
         })
     });
-    let record = Record { writer: writer.to_owned(), nodes: nodes.collect() };
+    let record = Record {
+        writer: writer.to_owned(),
+        nodes: nodes.collect(),
+    };
     Some(PeerList {
         known_peers,
         members: record.render(),
@@ -262,9 +298,12 @@ pub fn peer_list(survey: &Survey, discovery: &Discovery, stored: Option<&ConfigM
 #[must_use]
 pub fn live_restarts(survey: &Survey, stored: Option<&ConfigMapView>) -> Restarts {
     let mut restarts = Restarts::parse(stored.and_then(|stored| stored.restarts.as_deref()));
-    let uids: BTreeMap<&str, &str> =
-        candidates(survey).map(|(name, node)| (name.as_str(), node.stateful_set.uid.as_str())).collect();
-    restarts.0.retain(|name, restart| uids.get(name.as_str()) == Some(&restart.uid.as_str()));
+    let uids: BTreeMap<&str, &str> = candidates(survey)
+        .map(|(name, node)| (name.as_str(), node.stateful_set.uid.as_str()))
+        .collect();
+    restarts
+        .0
+        .retain(|name, restart| uids.get(name.as_str()) == Some(&restart.uid.as_str()));
     restarts
 }
 
@@ -278,16 +317,24 @@ mod tests {
         let address = (any::<[u8; 4]>(), 1_u16..).prop_map(|(ip, port)| {
             PeerAddress::parse(&format!("{}:{port}", std::net::Ipv4Addr::from(ip))).unwrap()
         });
-        ("[a-z][a-z0-9-]{0,8}", "[a-z]{0,4}", 1_i64..65536, prop::collection::vec(address, 0..3), any::<(bool, bool)>())
-            .prop_map(|(name, network, port, addresses, (ready, member))| RecordedNode {
-                uid: format!("uid-{name}"),
-                name: NodeName::new(&name).unwrap(),
-                network: Network::new(&network),
-                port: PeerPort::new(port).unwrap(),
-                addresses,
-                ready,
-                member,
-            })
+        (
+            "[a-z][a-z0-9-]{0,8}",
+            "[a-z]{0,4}",
+            1_i64..65536,
+            prop::collection::vec(address, 0..3),
+            any::<(bool, bool)>(),
+        )
+            .prop_map(
+                |(name, network, port, addresses, (ready, member))| RecordedNode {
+                    uid: format!("uid-{name}"),
+                    name: NodeName::new(&name).unwrap(),
+                    network: Network::new(&network),
+                    port: PeerPort::new(port).unwrap(),
+                    addresses,
+                    ready,
+                    member,
+                },
+            )
     }
 
     proptest! {
@@ -318,7 +365,11 @@ mod tests {
             member: true,
             uid: "u1".to_owned(),
         };
-        let text = Record { writer: "stellar/stellar-peers".to_owned(), nodes: vec![node] }.render();
+        let text = Record {
+            writer: "stellar/stellar-peers".to_owned(),
+            nodes: vec![node],
+        }
+        .render();
         assert_eq!(
             text,
             "{\"v\":1,\"writer\":\"stellar/stellar-peers\",\"nodes\":[{\"name\":\"validator-1\",\
@@ -336,7 +387,15 @@ mod tests {
             )
         };
         assert!(Record::parse(&node("1", "10.0.0.1:1")).is_ok());
-        for bad in ["", "{}", "[]", "{\"v\":2}", &node("0", "10.0.0.1:1"), &node("1", "evil\\nline"), &node("70000", "x:1")] {
+        for bad in [
+            "",
+            "{}",
+            "[]",
+            "{\"v\":2}",
+            &node("0", "10.0.0.1:1"),
+            &node("1", "evil\\nline"),
+            &node("70000", "x:1"),
+        ] {
             assert!(Record::parse(bad).is_err(), "{bad}");
         }
     }

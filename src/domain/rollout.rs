@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use super::{
     Memory, Moment, Now, Policy,
     discovery::{Discovery, NetworkState},
-    injection::{self, CannotInject, Parts, Template, Wanted},
+    injection::{self, CannotInject, OurPort, Parts, Template, Wanted},
     membership::MembershipHash,
     node::NodeName,
     peer::PeerPort,
@@ -77,16 +77,22 @@ pub enum Held {
     #[error("the StatefulSet's rolling update has partition {0}: set it to 0")]
     Partition(i32),
     /// A restart would lose the ledger.
-    #[error("the ledger is on an emptyDir and would be lost; allow it with annotation peers.stellar.org/allow-ephemeral")]
+    #[error(
+        "the ledger is on an emptyDir and would be lost; allow it with annotation peers.stellar.org/allow-ephemeral"
+    )]
     EphemeralLedger,
     /// A restart would be for nothing.
     #[error("it would get an empty list: no other peer is known yet")]
     NoPeers,
     /// It was restarted for this already, and somebody took our parts out again.
-    #[error("it was restarted for this already, and its template was put back: see who writes the StatefulSet")]
+    #[error(
+        "it was restarted for this already, and its template was put back: see who writes the StatefulSet"
+    )]
     AlreadyRestarted,
     /// Who is a member is not certain yet.
-    #[error("the record of members was lost; waiting until all validators of the namespace are Ready")]
+    #[error(
+        "the record of members was lost; waiting until all validators of the namespace are Ready"
+    )]
     RecordLost,
     /// The membership changed a moment ago.
     #[error("the membership changed; waiting until it has been the same for a while")]
@@ -224,9 +230,14 @@ pub fn plan(scene: Scene<'_>) -> Plan {
 }
 
 fn plan_network(scene: Scene<'_>, state: &NetworkState, plan: &mut Plan) {
-    let members: BTreeMap<&NodeName, &Candidate> =
-        state.members.keys().filter_map(|name| Some((name, candidate(scene.survey, name)?))).collect();
-    let stale = members.iter().filter_map(|(name, node)| Some((stale(node, state)?, *name, *node)));
+    let members: BTreeMap<&NodeName, &Candidate> = state
+        .members
+        .keys()
+        .filter_map(|name| Some((name, candidate(scene.survey, name)?)))
+        .collect();
+    let stale = members
+        .iter()
+        .filter_map(|(name, node)| Some((stale(node, state)?, *name, *node)));
     let mut stale: Vec<(Stale, &NodeName, &Candidate)> = stale.collect();
     // What is half done comes first; the rest goes by name alone, whatever its reason.
     stale.sort_by_key(|(reason, name, _)| (*reason != Stale::Incomplete, *name));
@@ -235,17 +246,26 @@ fn plan_network(scene: Scene<'_>, state: &NetworkState, plan: &mut Plan) {
     }
     let network = Pace::of(scene, state, &members);
     let mut started: Option<NodeName> = None;
-    let mut room = scene.policy.max_unavailable.get().saturating_sub(network.down.len());
+    let mut room = scene
+        .policy
+        .max_unavailable
+        .get()
+        .saturating_sub(network.down.len());
     for (reason, name, node) in stale {
-        let held = held_by_itself(scene, state, reason, name, node).or_else(|| network.holds(name, node)).or_else(|| {
-            (room == 0).then(|| match &started {
-                Some(first) => Held::After(first.clone()),
-                None => Held::Budget((*network.down.first().unwrap_or(&name)).clone()),
-            })
-        });
+        let held = held_by_itself(scene, state, reason, name, node)
+            .or_else(|| network.holds(name, node))
+            .or_else(|| {
+                (room == 0).then(|| match &started {
+                    Some(first) => Held::After(first.clone()),
+                    None => Held::Budget((*network.down.first().unwrap_or(&name)).clone()),
+                })
+            });
         let verdict = match (held, node.port.clone()) {
             (Some(held), _) => Verdict::Held(reason, held),
-            (None, Err(invalid)) => Verdict::Held(reason, Held::CannotInject(CannotInject::InvalidPort(invalid))),
+            (None, Err(invalid)) => Verdict::Held(
+                reason,
+                Held::CannotInject(CannotInject::InvalidPort(invalid)),
+            ),
             (None, Ok(port)) => {
                 room -= 1;
                 started.get_or_insert_with(|| name.clone());
@@ -254,7 +274,10 @@ fn plan_network(scene: Scene<'_>, state: &NetworkState, plan: &mut Plan) {
         };
         plan.verdicts.insert(name.clone(), verdict);
     }
-    plan.look_again = [plan.look_again, network.look_again].into_iter().flatten().min();
+    plan.look_again = [plan.look_again, network.look_again]
+        .into_iter()
+        .flatten()
+        .min();
 }
 
 fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidate> {
@@ -264,7 +287,13 @@ fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidate> {
     }
 }
 
-fn start(name: &NodeName, node: &Candidate, state: &NetworkState, reason: Stale, port: PeerPort) -> Start {
+fn start(
+    name: &NodeName,
+    node: &Candidate,
+    state: &NetworkState,
+    reason: Stale,
+    port: PeerPort,
+) -> Start {
     let set = &node.stateful_set;
     Start {
         node: name.clone(),
@@ -283,14 +312,28 @@ fn stale(node: &Candidate, state: &NetworkState) -> Option<Stale> {
     match (template.parts, template.membership.as_deref()) {
         (Parts::Absent, _) => Some(Stale::NotInjected),
         (Parts::Partial, _) => Some(Stale::Incomplete),
-        (Parts::Whole, Some(carried)) => state.hash.differs_from(carried).then_some(Stale::Membership),
+        (Parts::Whole, Some(carried)) => state
+            .hash
+            .differs_from(carried)
+            .then_some(Stale::Membership),
         (Parts::Whole, None) => None,
     }
 }
 
 /// What holds this node back whatever the others do.
-fn held_by_itself(scene: Scene<'_>, state: &NetworkState, reason: Stale, name: &NodeName, node: &Candidate) -> Option<Held> {
-    let Scene { policy, restarts, discovery, .. } = scene;
+fn held_by_itself(
+    scene: Scene<'_>,
+    state: &NetworkState,
+    reason: Stale,
+    name: &NodeName,
+    node: &Candidate,
+) -> Option<Held> {
+    let Scene {
+        policy,
+        restarts,
+        discovery,
+        ..
+    } = scene;
     let set = &node.stateful_set;
     let is_adoption = reason != Stale::Membership;
     let done = restarts.0.get(name.as_str()).is_some_and(|done| {
@@ -317,7 +360,9 @@ fn held_by_itself(scene: Scene<'_>, state: &NetworkState, reason: Stale, name: &
     } else {
         match set.update_strategy {
             UpdateStrategy::OnDelete => Some(Held::OnDelete),
-            UpdateStrategy::Rolling { partition } if partition > 0 => Some(Held::Partition(partition)),
+            UpdateStrategy::Rolling { partition } if partition > 0 => {
+                Some(Held::Partition(partition))
+            }
             UpdateStrategy::Rolling { .. } => None,
         }
     }
@@ -333,8 +378,17 @@ struct Pace<'a> {
 }
 
 impl<'a> Pace<'a> {
-    fn of(scene: Scene<'_>, state: &NetworkState, members: &BTreeMap<&'a NodeName, &Candidate>) -> Self {
-        let Scene { memory, policy, now, .. } = scene;
+    fn of(
+        scene: Scene<'_>,
+        state: &NetworkState,
+        members: &BTreeMap<&'a NodeName, &Candidate>,
+    ) -> Self {
+        let Scene {
+            memory,
+            policy,
+            now,
+            ..
+        } = scene;
         let mut waits = Vec::new();
         // Whether `duration` since `since` has yet to pass; if so we look again then.
         let mut waits_for = |since: Moment, duration| {
@@ -345,18 +399,43 @@ impl<'a> Pace<'a> {
             }
             waits_on
         };
-        let record_lost = memory.record_lost_since().is_some_and(|since| waits_for(since, policy.stuck_after));
-        let network = scene.discovery.networks.iter().find(|(_, it)| *it == state).map(|(network, _)| network);
-        let settling = network.and_then(|network| memory.change(network)).is_none_or(|change| {
-            waits_for(change.since, if change.only_left { policy.settle_leave } else { policy.settle })
-        });
+        let record_lost = memory
+            .record_lost_since()
+            .is_some_and(|since| waits_for(since, policy.stuck_after));
+        let network = scene
+            .discovery
+            .networks
+            .iter()
+            .find(|(_, it)| *it == state)
+            .map(|(network, _)| network);
+        let settling = network
+            .and_then(|network| memory.change(network))
+            .is_none_or(|change| {
+                waits_for(
+                    change.since,
+                    if change.only_left {
+                        policy.settle_leave
+                    } else {
+                        policy.settle
+                    },
+                )
+            });
         let down = members.iter().filter(|(name, node)| {
             let settled = memory.settled_since(name).filter(|_| node.is_settled());
             settled.is_none_or(|since| waits_for(since, policy.min_ready))
         });
         let down: Vec<&NodeName> = down.map(|(name, _)| *name).collect();
-        let stuck = members.iter().find(|(name, node)| is_stuck(scene, name, node)).map(|(name, _)| *name);
-        Self { record_lost, settling, stuck, down, look_again: waits.into_iter().min() }
+        let stuck = members
+            .iter()
+            .find(|(name, node)| is_stuck(scene, name, node))
+            .map(|(name, _)| *name);
+        Self {
+            record_lost,
+            settling,
+            stuck,
+            down,
+            look_again: waits.into_iter().min(),
+        }
     }
 
     fn holds(&self, name: &NodeName, node: &Candidate) -> Option<Held> {
@@ -376,13 +455,28 @@ impl<'a> Pace<'a> {
 
 /// A restart of ours that has not come to its end in time. A time in the future counts from first sight.
 fn is_stuck(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> bool {
-    let Scene { memory, policy, now, .. } = scene;
-    let Some(restarted_at) = node.stateful_set.template.restarted_at.as_deref().and_then(parse_time) else { return false };
+    let Scene {
+        memory,
+        policy,
+        now,
+        ..
+    } = scene;
+    let Some(restarted_at) = node
+        .stateful_set
+        .template
+        .restarted_at
+        .as_deref()
+        .and_then(parse_time)
+    else {
+        return false;
+    };
     if node.is_settled() {
         return false;
     }
     let by_wall = now.wall.duration_since(restarted_at);
-    let since_first_sight = memory.rollout_since(name).map_or_else(Default::default, |since| now.moment.since(since));
+    let since_first_sight = memory
+        .rollout_since(name)
+        .map_or_else(Default::default, |since| now.moment.since(since));
     let passed = std::time::Duration::try_from(by_wall).unwrap_or(since_first_sight);
     passed >= policy.stuck_after
 }
@@ -395,23 +489,47 @@ fn is_stuck(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> bool {
 ///
 /// # Errors
 /// [`CannotInject`] where the template changed so that our parts no longer fit.
-pub fn restart_patch(object: &Value, start: &Start, at: Timestamp) -> Result<Vec<PatchOperation>, CannotInject> {
+pub fn restart_patch(
+    object: &Value,
+    start: &Start,
+    at: Timestamp,
+) -> Result<Vec<PatchOperation>, CannotInject> {
     let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
     let named = injection::setting(object, "annotations", names::CONTAINER);
-    let stored = Template::new(template).annotation(names::RESTARTED_AT).and_then(parse_time);
-    let next_second = stored.and_then(|stored| stored.checked_add(jiff::SignedDuration::from_secs(1)).ok());
+    let stored = Template::new(template)
+        .annotation(names::RESTARTED_AT)
+        .and_then(parse_time);
+    let next_second =
+        stored.and_then(|stored| stored.checked_add(jiff::SignedDuration::from_secs(1)).ok());
     let at = next_second.map_or(at, |next| next.max(at));
     let test = |path: &str, value: Value| {
-        PatchOperation::Test(TestOperation { path: injection::pointer(path), value })
+        PatchOperation::Test(TestOperation {
+            path: injection::pointer(path),
+            value,
+        })
     };
     let mut operations = vec![
         test("/metadata/uid", json!(start.uid)),
         test("/metadata/generation", json!(start.generation)),
     ];
     if let Some(carried) = &start.carried {
-        operations.push(test(&injection::annotation_path("/spec/template", names::MEMBERSHIP), json!(carried)));
+        operations.push(test(
+            &injection::annotation_path("/spec/template", names::MEMBERSHIP),
+            json!(carried),
+        ));
     }
-    let wanted = Wanted { port: start.port, membership: start.hash.clone(), restarted_at: Some(rfc3339(at)) };
-    operations.extend(injection::complete(template, "/spec/template", named, &wanted)?);
+    let our_port = OurPort::of(&[Template::new(template)]);
+    let wanted = Wanted {
+        port: start.port,
+        membership: start.hash.clone(),
+        restarted_at: Some(rfc3339(at)),
+    };
+    operations.extend(injection::complete(
+        template,
+        "/spec/template",
+        named,
+        &wanted,
+        &our_port,
+    )?);
     Ok(operations)
 }

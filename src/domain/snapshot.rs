@@ -95,7 +95,11 @@ impl From<&StellarNodeObject> for StellarNodeView {
             _ => false,
         };
         Self {
-            node_type: spec.get("nodeType").and_then(Value::as_str).unwrap_or_default().to_owned(),
+            node_type: spec
+                .get("nodeType")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
             network: spec.get("network").and_then(Network::from_spec),
             suspended,
             peer_port: peer_port_of_spec(spec),
@@ -184,14 +188,24 @@ pub struct StatefulSetView {
 
 impl From<&StatefulSetObject> for StatefulSetView {
     fn from(object: &StatefulSetObject) -> Self {
-        let StatefulSetObject { metadata, spec, status } = object;
+        let StatefulSetObject {
+            metadata,
+            spec,
+            status,
+        } = object;
         let template = Template::new(&spec.template);
         let (template_labels, template_annotations) = (template.labels(), template.annotations());
         let (labels, annotations) = (&metadata.labels, &metadata.annotations);
         let label = |key| labels.find(key).or_else(|| template_labels.find(key));
-        let annotation = |key| annotations.find(key).or_else(|| template_annotations.find(key));
+        let annotation = |key| {
+            annotations
+                .find(key)
+                .or_else(|| template_annotations.find(key))
+        };
         let strategy = spec.update_strategy.as_ref();
-        let partition = strategy.and_then(|s| s.rolling_update.as_ref()?.partition).unwrap_or(0);
+        let partition = strategy
+            .and_then(|s| s.rolling_update.as_ref()?.partition)
+            .unwrap_or(0);
         let on_delete = strategy.is_some_and(|s| s.kind.as_deref() == Some("OnDelete"));
         let parallel = spec.pod_management_policy.as_deref() == Some("Parallel");
         Self {
@@ -200,7 +214,11 @@ impl From<&StatefulSetObject> for StatefulSetView {
             observed_generation: status.observed_generation,
             replicas: spec.replicas.unwrap_or(1),
             service_name: spec.service_name.clone().unwrap_or_default(),
-            pod_management: if parallel { PodManagement::Parallel } else { PodManagement::OrderedReady },
+            pod_management: if parallel {
+                PodManagement::Parallel
+            } else {
+                PodManagement::OrderedReady
+            },
             update_strategy: if on_delete {
                 UpdateStrategy::OnDelete
             } else {
@@ -210,7 +228,8 @@ impl From<&StatefulSetObject> for StatefulSetView {
             terminating: metadata.deletion_timestamp.is_some(),
             operator_labelled: is_operator_labelled(labels),
             read_pool: label(names::LABEL_ROLE) == Some(names::ROLE_READ_REPLICA),
-            inject: Inject::of(labels, annotations).or(Inject::of(&template_labels, &template_annotations)),
+            inject: Inject::of(labels, annotations)
+                .or(Inject::of(&template_labels, &template_annotations)),
             network: label(names::LABEL_NETWORK).map(Network::new),
             port: annotations.find(names::PORT).map(PeerPort::from_annotation),
             joined_at: annotations.find(names::JOINED_AT).map(str::to_owned),
@@ -250,19 +269,39 @@ pub struct PodView {
 
 impl From<&PodObject> for PodView {
     fn from(object: &PodObject) -> Self {
-        let PodObject { metadata, status, .. } = object;
-        let owner = metadata.owner_references.iter().flatten().find(|owner| owner.kind == "StatefulSet");
-        let ips = status.pod_ip.iter().map(String::as_str).chain(status.pod_ips.iter().map(|ip| ip.ip.as_str()));
+        let PodObject {
+            metadata, status, ..
+        } = object;
+        let owner = metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.kind == "StatefulSet");
+        let ips = status
+            .pod_ip
+            .iter()
+            .map(String::as_str)
+            .chain(status.pod_ips.iter().map(|ip| ip.ip.as_str()));
         let mut ips: Vec<IpAddr> = ips.filter_map(|ip| ip.parse().ok()).collect();
         ips.sort_unstable();
         ips.dedup();
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             owner: owner.map(|owner| owner.uid.clone()).unwrap_or_default(),
-            instance: metadata.labels.find(names::LABEL_INSTANCE).map(str::to_owned),
-            revision: metadata.labels.find(names::LABEL_REVISION).unwrap_or_default().to_owned(),
+            instance: metadata
+                .labels
+                .find(names::LABEL_INSTANCE)
+                .map(str::to_owned),
+            revision: metadata
+                .labels
+                .find(names::LABEL_REVISION)
+                .unwrap_or_default()
+                .to_owned(),
             running: status.phase.as_deref() == Some("Running"),
-            ready: status.conditions.iter().any(|it| it.kind == "Ready" && it.status == "True"),
+            ready: status
+                .conditions
+                .iter()
+                .any(|it| it.kind == "Ready" && it.status == "True"),
             terminating: metadata.deletion_timestamp.is_some(),
             ips,
         }
@@ -313,15 +352,23 @@ pub struct ConfigMapView {
 impl From<&ConfigMap> for ConfigMapView {
     fn from(object: &ConfigMap) -> Self {
         let data = |key: &str| object.data.as_ref()?.get(key).cloned();
-        let ObjectMeta { labels, annotations, .. } = &object.metadata;
+        let ObjectMeta {
+            labels,
+            annotations,
+            ..
+        } = &object.metadata;
         let members = data(names::KEY_MEMBERS);
         Self {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
-            labelled: super::peer_list::labels().iter().all(|&(key, value)| labels.find(key) == Some(value)),
+            labelled: super::peer_list::labels()
+                .iter()
+                .all(|&(key, value)| labels.find(key) == Some(value)),
             immutable: object.immutable == Some(true),
             known_peers: data(names::KEY_KNOWN_PEERS),
             metadata: data(names::KEY_METADATA),
-            record: members.as_deref().map(|text| Record::parse(text).map_err(|error| error.to_string())),
+            record: members
+                .as_deref()
+                .map(|text| Record::parse(text).map_err(|error| error.to_string())),
             members,
             restarts: annotations.find(names::RESTARTS).map(str::to_owned),
             paused: is_true(annotations, names::PAUSED),
@@ -339,7 +386,9 @@ impl ConfigMapView {
     /// Whether the last list was published for a network that had never been Ready.
     #[must_use]
     pub fn is_bootstrap(&self) -> bool {
-        self.metadata.as_deref().is_some_and(|text| text.split(',').any(|part| part == "bootstrap=true"))
+        self.metadata
+            .as_deref()
+            .is_some_and(|text| text.split(',').any(|part| part == "bootstrap=true"))
     }
 }
 

@@ -151,9 +151,16 @@ impl Candidate {
 
     /// Addresses of the pods for which `wanted` holds.
     pub(crate) fn addresses(&self, wanted: impl Fn(&PodReport) -> bool) -> Vec<PeerAddress> {
-        let Ok(port) = self.port else { return Vec::new() };
-        let hosts = self.pods.iter().filter(|pod| wanted(pod)).filter_map(|pod| pod.host.clone().ok());
-        let mut addresses: Vec<PeerAddress> = hosts.map(|host| PeerAddress::new(host, port)).collect();
+        let Ok(port) = self.port else {
+            return Vec::new();
+        };
+        let hosts = self
+            .pods
+            .iter()
+            .filter(|pod| wanted(pod))
+            .filter_map(|pod| pod.host.clone().ok());
+        let mut addresses: Vec<PeerAddress> =
+            hosts.map(|host| PeerAddress::new(host, port)).collect();
         addresses.sort();
         addresses.dedup();
         addresses
@@ -173,7 +180,11 @@ impl Candidate {
         if reasons.iter().any(Option::is_none) {
             return None;
         }
-        let none = if self.has_terminating_pod { Skipped::PodTerminating } else { Skipped::NoPod };
+        let none = if self.has_terminating_pod {
+            Skipped::PodTerminating
+        } else {
+            Skipped::NoPod
+        };
         Some(reasons.into_iter().flatten().next().unwrap_or(none))
     }
 }
@@ -237,7 +248,9 @@ fn pods_by_owner(snapshot: &Snapshot) -> PodsByOwner<'_> {
 
 fn out_of_stellar_node(node: &StellarNodeView) -> Option<Skipped> {
     if node.node_type != "Validator" {
-        Some(Skipped::NotValidator(node.node_type.chars().take(80).collect()))
+        Some(Skipped::NotValidator(
+            node.node_type.chars().take(80).collect(),
+        ))
     } else if node.inject == Inject::Disabled {
         Some(Skipped::InjectDisabled)
     } else if node.terminating {
@@ -249,8 +262,13 @@ fn out_of_stellar_node(node: &StellarNodeView) -> Option<Skipped> {
     }
 }
 
-fn out_of_set(set: Option<&Arc<StatefulSetView>>, node: Option<&Arc<StellarNodeView>>) -> Option<Skipped> {
-    let Some(set) = set else { return Some(Skipped::NoStatefulSet) };
+fn out_of_set(
+    set: Option<&Arc<StatefulSetView>>,
+    node: Option<&Arc<StellarNodeView>>,
+) -> Option<Skipped> {
+    let Some(set) = set else {
+        return Some(Skipped::NoStatefulSet);
+    };
     if set.inject == Inject::Disabled {
         Some(Skipped::InjectDisabled)
     } else if set.terminating {
@@ -274,11 +292,15 @@ fn stand(
     set: Option<&Arc<StatefulSetView>>,
     pods: &PodsByOwner<'_>,
 ) -> Standing {
-    let Some(set) = set else { return Standing::Out(Skipped::NoStatefulSet) };
+    let Some(set) = set else {
+        return Standing::Out(Skipped::NoStatefulSet);
+    };
     let owned = pods.get(set.uid.as_str()).into_iter().flatten();
     // An operator's pods carry the node's name as well; a plain StatefulSet's need nothing but their owner.
     let is_its = |pod: &PodView| node.is_none() || pod.instance.as_deref() == Some(name.as_str());
-    let (terminating, living): (Vec<_>, Vec<_>) = owned.filter(|(_, pod)| is_its(pod)).partition(|(_, pod)| pod.terminating);
+    let (terminating, living): (Vec<_>, Vec<_>) = owned
+        .filter(|(_, pod)| is_its(pod))
+        .partition(|(_, pod)| pod.terminating);
     let names = pod_names(snapshot, mode, set);
     let report = |(pod_name, pod): &&(&String, &Arc<PodView>)| PodReport {
         name: (*pod_name).clone(),
@@ -289,11 +311,19 @@ fn stand(
         updated: pod.revision == set.update_revision,
     };
     let reports: Vec<PodReport> = living.iter().map(report).collect();
-    let record = snapshot.config_map.as_ref().and_then(|map| map.readable_record());
-    let recorded = record.and_then(|record| record.node(name)).filter(|node| node.uid == set.uid);
+    let record = snapshot
+        .config_map
+        .as_ref()
+        .and_then(|map| map.readable_record());
+    let recorded = record
+        .and_then(|record| record.node(name))
+        .filter(|node| node.uid == set.uid);
     let is_ready = reports.iter().any(|pod| pod.ready);
     Standing::Candidate(Box::new(Candidate {
-        network: node.and_then(|node| node.network.clone()).or_else(|| set.network.clone()).unwrap_or_default(),
+        network: node
+            .and_then(|node| node.network.clone())
+            .or_else(|| set.network.clone())
+            .unwrap_or_default(),
         port: port(node, set),
         paused: set.paused || node.is_some_and(|node| node.paused),
         pods: reports,
@@ -301,13 +331,18 @@ fn stand(
         was_member: set.joined_at.is_some() || recorded.is_some_and(|node| node.member),
         was_ready: set.joined_at.is_some() || is_ready,
         recorded_port: recorded.map(|node| node.port),
-        remembered: recorded.map(|node| node.addresses.clone()).unwrap_or_default(),
+        remembered: recorded
+            .map(|node| node.addresses.clone())
+            .unwrap_or_default(),
         falls_back_to_ip: names.is_none() && *mode != AddressMode::Ip,
         stateful_set: Arc::clone(set),
     }))
 }
 
-fn port(node: Option<&Arc<StellarNodeView>>, set: &StatefulSetView) -> Result<PeerPort, InvalidPort> {
+fn port(
+    node: Option<&Arc<StellarNodeView>>,
+    set: &StatefulSetView,
+) -> Result<PeerPort, InvalidPort> {
     injection::effective_port(
         node.and_then(|node| node.peer_port.as_ref()),
         set.port.as_ref(),
@@ -318,10 +353,17 @@ fn port(node: Option<&Arc<StellarNodeView>>, set: &StatefulSetView) -> Result<Pe
 
 /// What follows a pod's name in its DNS name, where its Service gives it one before it is Ready.
 fn pod_names(snapshot: &Snapshot, mode: &AddressMode, set: &StatefulSetView) -> Option<String> {
-    let AddressMode::Dns { cluster_domain } = mode else { return None };
+    let AddressMode::Dns { cluster_domain } = mode else {
+        return None;
+    };
     let service = snapshot.services.get(&set.service_name)?;
     let serves = service.headless && service.publishes_not_ready;
-    serves.then(|| format!("{}.{}.svc.{cluster_domain}", set.service_name, snapshot.namespace))
+    serves.then(|| {
+        format!(
+            "{}.{}.svc.{cluster_domain}",
+            set.service_name, snapshot.namespace
+        )
+    })
 }
 
 fn host(name: &str, pod: &PodView, names: Option<&str>) -> Result<Host, Skipped> {
@@ -331,7 +373,9 @@ fn host(name: &str, pod: &PodView, names: Option<&str>) -> Result<Host, Skipped>
     });
     match (v4, names) {
         (Some(ip), None) => Ok(Host::Ip(ip)),
-        (Some(ip), Some(names)) => Ok(Host::new(&format!("{name}.{names}")).unwrap_or(Host::Ip(ip))),
+        (Some(ip), Some(names)) => {
+            Ok(Host::new(&format!("{name}.{names}")).unwrap_or(Host::Ip(ip)))
+        }
         (None, _) if pod.ips.is_empty() => Err(Skipped::NoIp),
         (None, _) => Err(Skipped::OnlyIpv6),
     }

@@ -5,10 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use crate::domain::{
-    Decision,
-    rollout::Verdict,
-};
+use crate::domain::{Decision, rollout::Verdict};
 
 /// One namespace in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +41,10 @@ impl Board {
         let summary = Summary {
             peers: decision.list.as_ref().map_or(0, |list| list.peers),
             members: networks.values().map(|network| network.members.len()).sum(),
-            candidates: networks.values().map(|network| network.candidates.len()).sum(),
+            candidates: networks
+                .values()
+                .map(|network| network.candidates.len())
+                .sum(),
             stale: decision.plan.verdicts.len(),
             held,
         };
@@ -63,6 +63,8 @@ impl Board {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Summary>> {
-        self.summaries.lock().unwrap_or_else(PoisonError::into_inner)
+        self.summaries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

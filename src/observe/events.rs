@@ -26,14 +26,24 @@ pub struct Events {
 impl Events {
     /// The sender, and the task that has to run for anything to be sent. `instance` is the name of this pod.
     #[must_use]
-    pub fn new(client: Client, instance: String) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    pub fn new(
+        client: Client,
+        instance: String,
+    ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
-        let reporter = Reporter { controller: names::STELLAR_PEERS.to_owned(), instance: Some(instance) };
+        let reporter = Reporter {
+            controller: names::STELLAR_PEERS.to_owned(),
+            instance: Some(instance),
+        };
         let recorder = Recorder::new(client, reporter);
         let task = async move {
             while let Some((event, about)) = waiting.recv().await {
                 if let Err(error) = recorder.publish(&event, &about).await {
-                    debug!(error = error_chain(&error), reason = event.reason, "Could not send an Event");
+                    debug!(
+                        error = error_chain(&error),
+                        reason = event.reason,
+                        "Could not send an Event"
+                    );
                 }
             }
         };
@@ -41,7 +51,15 @@ impl Events {
     }
 
     /// About a node: on its StellarNode, else on its StatefulSet.
-    pub fn on_node(&self, namespace: &str, node: &NodeName, snapshot: &Snapshot, kind: EventType, reason: &str, note: &str) {
+    pub fn on_node(
+        &self,
+        namespace: &str,
+        node: &NodeName,
+        snapshot: &Snapshot,
+        kind: EventType,
+        reason: &str,
+        note: &str,
+    ) {
         let about = if snapshot.stellar_nodes.contains_key(node) {
             reference::<StellarNodeObject>(namespace, node.as_str(), None)
         } else {
@@ -53,7 +71,11 @@ impl Events {
 
     /// About the list: on the ConfigMap.
     pub fn on_list(&self, namespace: &str, kind: EventType, reason: &str, note: &str) {
-        let about = reference::<k8s_openapi::api::core::v1::ConfigMap>(namespace, names::STELLAR_PEERS, None);
+        let about = reference::<k8s_openapi::api::core::v1::ConfigMap>(
+            namespace,
+            names::STELLAR_PEERS,
+            None,
+        );
         self.send(kind, reason, note, about);
     }
 
@@ -72,7 +94,11 @@ impl Events {
     }
 }
 
-fn reference<K: Resource<DynamicType = ()>>(namespace: &str, name: &str, uid: Option<String>) -> ObjectReference {
+fn reference<K: Resource<DynamicType = ()>>(
+    namespace: &str,
+    name: &str,
+    uid: Option<String>,
+) -> ObjectReference {
     ObjectReference {
         api_version: Some(K::api_version(&()).into_owned()),
         kind: Some(K::kind(&()).into_owned()),

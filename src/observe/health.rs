@@ -22,7 +22,9 @@ pub struct Condition {
 
 impl std::fmt::Debug for Condition {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Condition").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Condition")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,11 +47,20 @@ pub fn router(health: Arc<Health>) -> Router {
 }
 
 async fn readyz(State(health): State<Arc<Health>>) -> Response {
-    let missing: Vec<&str> = health.conditions.iter().filter(|it| !(it.holds)()).map(|it| it.name).collect();
+    let missing: Vec<&str> = health
+        .conditions
+        .iter()
+        .filter(|it| !(it.holds)())
+        .map(|it| it.name)
+        .collect();
     if missing.is_empty() {
         "ok\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", "))).into_response()
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {}\n", missing.join(", ")),
+        )
+            .into_response()
     }
 }
 

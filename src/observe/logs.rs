@@ -32,7 +32,9 @@ pub struct LogArgs {
 /// [`ParseError`] where the filter is none.
 pub fn init(args: &LogArgs) -> Result<(), ParseError> {
     let filter = EnvFilter::try_new(&args.log_filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // Another subscriber may be there already, in a test: its lines are as good.
     let _ = match args.log_format {
         LogFormat::Text => builder.try_init(),

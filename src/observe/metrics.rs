@@ -88,31 +88,60 @@ impl Metrics {
             leader: Gauge::default(),
             registry: Registry::default(),
         };
-        registry.register("admissions", "Admission reviews by outcome", metrics.admissions.clone());
+        registry.register(
+            "admissions",
+            "Admission reviews by outcome",
+            metrics.admissions.clone(),
+        );
         registry.register_with_unit(
             "admission_duration",
             "From the whole review to its answer",
             Unit::Seconds,
             metrics.admission_duration.clone(),
         );
-        registry.register("reconciles", "Passes over a namespace by outcome", metrics.passes.clone());
+        registry.register(
+            "reconciles",
+            "Passes over a namespace by outcome",
+            metrics.passes.clone(),
+        );
         registry.register_with_unit(
             "reconcile_duration",
             "From waking to the last write of a pass",
             Unit::Seconds,
             metrics.pass_duration.clone(),
         );
-        registry.register("reconcile_errors", "Failed passes by reason", metrics.errors.clone());
-        registry.register("restarts", "Restarts of validators that were started, by reason", metrics.restarts.clone());
-        registry.register("list_changes", "Times a peer list was written with other peers", metrics.list_changes.clone());
-        registry.register("leader", "Whether this replica runs the loop (1) or not (0)", metrics.leader.clone());
+        registry.register(
+            "reconcile_errors",
+            "Failed passes by reason",
+            metrics.errors.clone(),
+        );
+        registry.register(
+            "restarts",
+            "Restarts of validators that were started, by reason",
+            metrics.restarts.clone(),
+        );
+        registry.register(
+            "list_changes",
+            "Times a peer list was written with other peers",
+            metrics.list_changes.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this replica runs the loop (1) or not (0)",
+            metrics.leader.clone(),
+        );
         registry.register_collector(Box::new(OfNamespaces(board)));
-        Self { registry, ..metrics }
+        Self {
+            registry,
+            ..metrics
+        }
     }
 
     /// Counts one admission.
     pub fn admitted(&self, outcome: AdmissionOutcome, took: Duration) {
-        self.admissions.get_or_create(&AdmissionLabels { outcome }).inc();
+        self.admissions
+            .get_or_create(&AdmissionLabels { outcome })
+            .inc();
         self.admission_duration.observe(took.as_secs_f64());
     }
 
@@ -122,7 +151,11 @@ impl Metrics {
             Ok(outcome) if outcome.changed => "Changed",
             Ok(_) => "Unchanged",
             Err(error) => {
-                self.errors.get_or_create(&ReasonLabels { reason: error.reason() }).inc();
+                self.errors
+                    .get_or_create(&ReasonLabels {
+                        reason: error.reason(),
+                    })
+                    .inc();
                 "Failed"
             }
         };
@@ -132,7 +165,11 @@ impl Metrics {
 
     /// Counts one restart that was started.
     pub fn restarted(&self, reason: Stale) {
-        self.restarts.get_or_create(&ReasonLabels { reason: reason.reason() }).inc();
+        self.restarts
+            .get_or_create(&ReasonLabels {
+                reason: reason.reason(),
+            })
+            .inc();
     }
 
     /// Everything in OpenMetrics text.
@@ -155,13 +192,26 @@ impl Collector for OfNamespaces {
         let summaries = self.0.summaries();
         let figures: [(&str, &str, fn(&super::Summary) -> usize); 4] = [
             ("peers", "Addresses in the peer list", |it| it.peers),
-            ("members", "Validators that count for the membership", |it| it.members),
-            ("candidates", "Validators that are not suspended and have a StatefulSet", |it| it.candidates),
+            (
+                "members",
+                "Validators that count for the membership",
+                |it| it.members,
+            ),
+            (
+                "candidates",
+                "Validators that are not suspended and have a StatefulSet",
+                |it| it.candidates,
+            ),
             ("stale", "Members that are due for a restart", |it| it.stale),
         ];
         for (name, help, figure) in figures {
             let name = format!("stellar_peers_{name}");
-            let mut family = encoder.encode_descriptor(&name, help, None, prometheus_client::metrics::MetricType::Gauge)?;
+            let mut family = encoder.encode_descriptor(
+                &name,
+                help,
+                None,
+                prometheus_client::metrics::MetricType::Gauge,
+            )?;
             for (namespace, summary) in &summaries {
                 let value = i64::try_from(figure(summary)).unwrap_or(i64::MAX);
                 let labels = [("namespace", namespace.as_str())];
@@ -169,7 +219,12 @@ impl Collector for OfNamespaces {
             }
         }
         let help = "Members that are due for a restart and wait, by reason";
-        let mut family = encoder.encode_descriptor("stellar_peers_held", help, None, prometheus_client::metrics::MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            "stellar_peers_held",
+            help,
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
         for (namespace, summary) in &summaries {
             for (reason, count) in &summary.held {
                 let value = i64::try_from(*count).unwrap_or(i64::MAX);

@@ -6,7 +6,10 @@ use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::{
-    parts::{Wanted, annotate, annotation_path, complete, remove, replace, strip},
+    parts::{
+        OurPort, Wanted, annotate, annotation_path, complete, is_same_but_for_our_parts, remove,
+        replace, strip,
+    },
     template::{CannotInject, Template, effective_port, has, metadata, setting},
 };
 use crate::{
@@ -73,23 +76,39 @@ pub struct Admission {
 }
 
 impl Admission {
-    const UNTOUCHED: Self = Self { outcome: Outcome::Untouched, operations: Vec::new(), warnings: Vec::new() };
+    const UNTOUCHED: Self = Self {
+        outcome: Outcome::Untouched,
+        operations: Vec::new(),
+        warnings: Vec::new(),
+    };
 
     fn not_injected(why: &str) -> Self {
         let warning = format!("stellar-peers: not injected: {why}");
-        Self { outcome: Outcome::NotInjected, operations: Vec::new(), warnings: vec![warning] }
+        Self {
+            outcome: Outcome::NotInjected,
+            operations: Vec::new(),
+            warnings: vec![warning],
+        }
     }
 }
 
 /// Whether a write of this StatefulSet is ours to look at: the same rule as the registration's conditions.
 #[must_use]
 pub fn is_concerned(object: &Value, old: Option<&Value>) -> bool {
-    [Some(object), old].into_iter().flatten().any(|it| wants_parts(it) || carries_our_volume(it))
+    [Some(object), old]
+        .into_iter()
+        .flatten()
+        .any(|it| wants_parts(it) || carries_our_volume(it))
 }
 
 fn carries_our_volume(object: &Value) -> bool {
-    let volumes = object.pointer("/spec/template/spec/volumes").and_then(Value::as_array);
-    volumes.into_iter().flatten().any(|it| it.get("name").and_then(Value::as_str) == Some(STELLAR_PEERS))
+    let volumes = object
+        .pointer("/spec/template/spec/volumes")
+        .and_then(Value::as_array);
+    volumes
+        .into_iter()
+        .flatten()
+        .any(|it| it.get("name").and_then(Value::as_str) == Some(STELLAR_PEERS))
 }
 
 /// Labels that ask for our parts: an operator's validator, or opted in; and nothing that opts out.
@@ -104,7 +123,8 @@ fn wants_parts(object: &Value) -> bool {
         Inject::Disabled => false,
         Inject::Enabled => true,
         Inject::Unset => {
-            is_operator_labelled(&labels) && !has(labels, names::LABEL_ROLE, names::ROLE_READ_REPLICA)
+            is_operator_labelled(&labels)
+                && !has(labels, names::LABEL_ROLE, names::ROLE_READ_REPLICA)
         }
     }
 }
@@ -112,10 +132,18 @@ fn wants_parts(object: &Value) -> bool {
 /// Decides one write of a StatefulSet. `knowledge` is asked for only where it is needed, and has no answer
 /// while our caches are not full.
 #[must_use]
-pub fn admit_stateful_set(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge>) -> Admission {
+pub fn admit_stateful_set(
+    review: Review<'_>,
+    knowledge: impl FnOnce() -> Option<Knowledge>,
+) -> Admission {
     let Review { object, old, .. } = review;
-    let is_deleted = object.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null());
-    if is_deleted || !is_concerned(object, old) || !object.pointer(TEMPLATE).is_some_and(Value::is_object) {
+    let is_deleted = object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|it| !it.is_null());
+    if is_deleted
+        || !is_concerned(object, old)
+        || !object.pointer(TEMPLATE).is_some_and(Value::is_object)
+    {
         return Admission::UNTOUCHED;
     }
     match old {
@@ -130,25 +158,40 @@ fn admit_create(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge
         return Admission::UNTOUCHED;
     }
     let Some(knowledge) = knowledge() else {
-        return Admission::not_injected("this service has just started; the validator is taken in later");
+        return Admission::not_injected(
+            "this service has just started; the validator is taken in later",
+        );
     };
     if knowledge.has_orphans {
-        return Admission::not_injected("it takes over running pods; they are taken in later, one after the other");
+        return Admission::not_injected(
+            "it takes over running pods; they are taken in later, one after the other",
+        );
     }
     // A copy of another object carries that one's history, which is not this one's.
     let is_set = |path: &String| object.pointer(path).is_some();
-    let copied = [annotation_path("", names::JOINED_AT), annotation_path("", names::TURN)]
-        .into_iter()
-        .chain([annotation_path(TEMPLATE, names::RESTARTED_AT)])
-        .filter(is_set)
-        .map(|path| remove(&path));
+    let copied = [
+        annotation_path("", names::JOINED_AT),
+        annotation_path("", names::TURN),
+    ]
+    .into_iter()
+    .chain([annotation_path(TEMPLATE, names::RESTARTED_AT)])
+    .filter(is_set)
+    .map(|path| remove(&path));
     let mut admission = inject(review, &knowledge);
     admission.operations.extend(copied);
     admission
 }
 
-fn admit_update(review: Review<'_>, old: &Value, knowledge: impl FnOnce() -> Option<Knowledge>) -> Admission {
-    let Review { object, field_manager, .. } = review;
+fn admit_update(
+    review: Review<'_>,
+    old: &Value,
+    knowledge: impl FnOnce() -> Option<Knowledge>,
+) -> Admission {
+    let Review {
+        object,
+        field_manager,
+        ..
+    } = review;
     let (Some(template), Some(stored)) = (object.pointer(TEMPLATE), old.pointer(TEMPLATE)) else {
         return Admission::UNTOUCHED;
     };
@@ -157,15 +200,27 @@ fn admit_update(review: Review<'_>, old: &Value, knowledge: impl FnOnce() -> Opt
         // The restart carries our parts itself, as decided by who leads.
         return Admission::UNTOUCHED;
     }
-    let mut kept = if is_ours { Vec::new() } else { keep_annotations(object, old) };
+    let mut kept = if is_ours {
+        Vec::new()
+    } else {
+        keep_annotations(object, old)
+    };
     let knowledge = LazyCell::new(knowledge);
     if template == stored || !is_changed_by_writer(object, template, stored, &knowledge) {
         // Nothing but our parts differs: this write restarts nobody, and so it stays.
         if template != stored {
             kept.push(replace(TEMPLATE, stored.clone()));
         }
-        let outcome = if kept.is_empty() { Outcome::Untouched } else { Outcome::Kept };
-        return Admission { outcome, operations: kept, warnings: Vec::new() };
+        let outcome = if kept.is_empty() {
+            Outcome::Untouched
+        } else {
+            Outcome::Kept
+        };
+        return Admission {
+            outcome,
+            operations: kept,
+            warnings: Vec::new(),
+        };
     }
     let mut admission = if !wants_parts(object) {
         take_out(template)
@@ -175,7 +230,12 @@ fn admit_update(review: Review<'_>, old: &Value, knowledge: impl FnOnce() -> Opt
         Admission::not_injected("this service has just started; the validator is taken in later")
     };
     if admission.outcome != Outcome::Removed {
-        admission.operations.extend(keep_annotation(template, stored, TEMPLATE, names::RESTARTED_AT));
+        admission.operations.extend(keep_annotation(
+            template,
+            stored,
+            TEMPLATE,
+            names::RESTARTED_AT,
+        ));
     }
     admission.operations.extend(kept);
     admission
@@ -188,7 +248,7 @@ fn is_changed_by_writer<F: FnOnce() -> Option<Knowledge>>(
     stored: &Value,
     knowledge: &LazyCell<Option<Knowledge>, F>,
 ) -> bool {
-    if strip(template) != strip(stored) {
+    if !is_same_but_for_our_parts(template, stored) {
         return true;
     }
     // The port's annotation is its writer's setting as well as our part. A writer that drops it drops ours; one
@@ -206,7 +266,11 @@ fn is_changed_by_writer<F: FnOnce() -> Option<Knowledge>>(
 
 /// Our own start of a restart: the time of the last one moved on.
 fn is_later_restart(template: &Value, stored: &Value) -> bool {
-    let time = |template| Template::new(template).annotation(names::RESTARTED_AT).and_then(parse_time);
+    let time = |template| {
+        Template::new(template)
+            .annotation(names::RESTARTED_AT)
+            .and_then(parse_time)
+    };
     match (time(template), time(stored)) {
         (Some(new), Some(old)) => new > old,
         (Some(_), None) => true,
@@ -216,7 +280,10 @@ fn is_later_restart(template: &Value, stored: &Value) -> bool {
 
 /// What keeps our annotations of the object as they are stored.
 fn keep_annotations(object: &Value, old: &Value) -> Vec<PatchOperation> {
-    [names::JOINED_AT, names::TURN].iter().flat_map(|key| keep_annotation(object, old, "", key)).collect()
+    [names::JOINED_AT, names::TURN]
+        .iter()
+        .flat_map(|key| keep_annotation(object, old, "", key))
+        .collect()
 }
 
 fn keep_annotation(new: &Value, old: &Value, base: &str, key: &str) -> Vec<PatchOperation> {
@@ -231,33 +298,63 @@ fn keep_annotation(new: &Value, old: &Value, base: &str, key: &str) -> Vec<Patch
 
 /// Adds or renews our parts.
 fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
-    if knowledge.stellar_node.as_ref().is_some_and(|node| node.inject == Inject::Disabled) {
+    if knowledge
+        .stellar_node
+        .as_ref()
+        .is_some_and(|node| node.inject == Inject::Disabled)
+    {
         return Admission::UNTOUCHED;
     }
     match injection(review, knowledge) {
         Ok(operations) if operations.is_empty() => Admission::UNTOUCHED,
-        Ok(operations) => Admission { outcome: Outcome::Injected, operations, warnings: Vec::new() },
+        Ok(operations) => Admission {
+            outcome: Outcome::Injected,
+            operations,
+            warnings: Vec::new(),
+        },
         Err(why) => Admission::not_injected(&why.to_string()),
     }
 }
 
-fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Vec<PatchOperation>, CannotInject> {
+fn injection(
+    review: Review<'_>,
+    knowledge: &Knowledge,
+) -> Result<Vec<PatchOperation>, CannotInject> {
     let object = review.object;
     let template = object.pointer(TEMPLATE).unwrap_or(&Value::Null);
     let port = port_to_inject(review, knowledge)?;
-    let mut members = knowledge.members.get(&network(object, knowledge)).cloned().unwrap_or_default();
+    let mut members = knowledge
+        .members
+        .get(&network(object, knowledge))
+        .cloned()
+        .unwrap_or_default();
     // A newcomer knows of itself, so that its joining doesn't restart it. A generated name is not known yet.
     if let Ok(name) = NodeName::new(review.name) {
         members.insert(name, port);
     }
     let named = setting(object, "annotations", names::CONTAINER);
-    let wanted = Wanted { port, membership: MembershipHash::of(&members), restarted_at: None };
-    complete(template, TEMPLATE, named, &wanted)
+    let wanted = Wanted {
+        port,
+        membership: MembershipHash::of(&members),
+        restarted_at: None,
+    };
+    let stored = review.old.and_then(|old| old.pointer(TEMPLATE));
+    let templates: Vec<Template<'_>> = [Some(template), stored]
+        .into_iter()
+        .flatten()
+        .map(Template::new)
+        .collect();
+    complete(template, TEMPLATE, named, &wanted, &OurPort::of(&templates))
 }
 
 fn network(object: &Value, knowledge: &Knowledge) -> Network {
     let label = || setting(object, "labels", names::LABEL_NETWORK).map(Network::new);
-    knowledge.stellar_node.as_ref().and_then(|node| node.network.clone()).or_else(label).unwrap_or_default()
+    knowledge
+        .stellar_node
+        .as_ref()
+        .and_then(|node| node.network.clone())
+        .or_else(label)
+        .unwrap_or_default()
 }
 
 /// The port by all settings but the template's annotation.
@@ -270,28 +367,43 @@ fn port(
     knowledge: &Knowledge,
     template: Option<&Result<PeerPort, InvalidPort>>,
 ) -> Result<PeerPort, InvalidPort> {
-    let spec = knowledge.stellar_node.as_ref().and_then(|node| node.peer_port.as_ref());
-    let on_object = metadata(object, "annotations").and_then(|it| it.get(names::PORT)).and_then(Value::as_str);
+    let spec = knowledge
+        .stellar_node
+        .as_ref()
+        .and_then(|node| node.peer_port.as_ref());
+    let on_object = metadata(object, "annotations")
+        .and_then(|it| it.get(names::PORT))
+        .and_then(Value::as_str);
     let on_object = on_object.map(PeerPort::from_annotation);
-    let named = object.pointer(TEMPLATE).and_then(|it| Template::new(it).named_port());
+    let named = object
+        .pointer(TEMPLATE)
+        .and_then(|it| Template::new(it).named_port());
     effective_port(spec, on_object.as_ref(), template, named.as_ref())
 }
 
 /// The port by all settings. The template's annotation counts unless it is the one that we derived for the
 /// stored object from what has changed since, such as a container's port.
 fn port_to_inject(review: Review<'_>, knowledge: &Knowledge) -> Result<PeerPort, InvalidPort> {
-    let annotation = |object: &Value| object.pointer(TEMPLATE).and_then(|it| Template::new(it).port_annotation());
+    let annotation = |object: &Value| {
+        object
+            .pointer(TEMPLATE)
+            .and_then(|it| Template::new(it).port_annotation())
+    };
     let new = annotation(review.object);
     let was_derived = review.old.is_some_and(|old| {
         let stored = annotation(old);
         stored.is_some() && stored == new && stored == Some(port_without_template(old, knowledge))
     });
-    port(review.object, knowledge, if was_derived { None } else { new.as_ref() })
+    port(
+        review.object,
+        knowledge,
+        if was_derived { None } else { new.as_ref() },
+    )
 }
 
 /// Opted out, and the template changes anyway: our parts go. The port's annotation may be its writer's, and stays.
 fn take_out(template: &Value) -> Admission {
-    let mut stripped = strip(template);
+    let mut stripped = strip(template, &OurPort::of(&[Template::new(template)]));
     if let Some(port) = Template::new(template).annotation(names::PORT) {
         for operation in annotate(&stripped.clone(), "", &[(names::PORT, port.to_owned())]) {
             // The operation was made for this very document.
@@ -302,5 +414,9 @@ fn take_out(template: &Value) -> Admission {
     if stripped == *template {
         return Admission::UNTOUCHED;
     }
-    Admission { outcome: Outcome::Removed, operations: vec![replace(TEMPLATE, stripped)], warnings: Vec::new() }
+    Admission {
+        outcome: Outcome::Removed,
+        operations: vec![replace(TEMPLATE, stripped)],
+        warnings: Vec::new(),
+    }
 }

@@ -1,7 +1,7 @@
 //! What an admission adds to a validator's pod template, and when.
 //!
-//! [`Template`] reads a pod template and finds our parts in it, [`complete`] and [`strip`] put them in and
-//! take them out, [`admit_stateful_set`] and [`admit_stellar_node`] decide an AdmissionReview. The loop's own
+//! [`Template`] reads a pod template and finds our parts in it, [`complete`] puts in what is
+//! missing, [`admit_stateful_set`] and [`admit_stellar_node`] decide an AdmissionReview. The loop's own
 //! restart patch uses [`complete`] too, so that adoption needs no webhook.
 //!
 //! # Guarantees
@@ -14,10 +14,12 @@ mod admit;
 mod parts;
 mod stellar_node;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
-pub use parts::{Parts, Wanted, complete, strip};
+pub use parts::{OurPort, Parts, Wanted, complete, is_same_but_for_our_parts};
 pub(crate) use parts::{annotation_path, pointer};
-pub(crate) use template::{effective_port, setting};
 pub use stellar_node::admit_stellar_node;
 pub use template::{CannotInject, Template, TemplateView};
+pub(crate) use template::{effective_port, setting};

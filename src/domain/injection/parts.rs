@@ -1,6 +1,8 @@
 //! Our parts in a pod template: finding them, adding what is missing, taking them out.
 
-use json_patch::{AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf};
+use json_patch::{
+    AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf,
+};
 use serde_json::{Map, Value, json};
 
 use super::template::{CannotInject, Template, list, mounts, text};
@@ -29,7 +31,10 @@ impl Parts {
         let volume = template.volumes().any(is_our_volume);
         let mount = core.is_some_and(|core| mounts(core).any(is_our_mount));
         let membership = template.annotation(names::MEMBERSHIP).is_some();
-        let port = template.port_annotation().and_then(Result::ok).is_some_and(|port| template.declares(port));
+        let port = template
+            .port_annotation()
+            .and_then(Result::ok)
+            .is_some_and(|port| template.declares(port));
         match (volume, mount, membership, port) {
             (false, false, false, _) => Self::Absent,
             (true, true, true, true) => Self::Whole,
@@ -47,40 +52,75 @@ fn is_our_mount(mount: &Value) -> bool {
     text(mount, "name") == Some(STELLAR_PEERS) && text(mount, "mountPath") == Some(MOUNT_PATH)
 }
 
-/// How to tell the port entry that we added: it has the number of our annotation, and our name or, where that
-/// name was taken by another port, none.
-#[derive(Clone, Copy)]
-struct OurPort {
-    number: PeerPort,
+/// How to tell the port entry that we added: it has a number that we wrote down, and our name or, where that name
+/// was taken by another port, none.
+#[derive(Clone, Debug)]
+pub struct OurPort {
+    numbers: Vec<PeerPort>,
     name_taken: bool,
+    any_of_our_name: bool,
 }
 
 impl OurPort {
-    fn of(template: Template<'_>) -> Option<Self> {
-        let number = template.port_annotation()?.ok()?;
-        Some(Self { number, name_taken: template.is_port_name_taken(Some(number)) })
+    /// From the templates that are looked at: one, or the stored one and the new one. What one of them has
+    /// dropped, the other still tells.
+    #[must_use]
+    pub fn of(templates: &[Template<'_>]) -> Self {
+        let numbers: Vec<PeerPort> = templates
+            .iter()
+            .filter_map(|it| it.port_annotation()?.ok())
+            .collect();
+        let has_our_name = |port: &&Value| text(port, "name") == Some(STELLAR_PEERS);
+        let is_ours = |port: &Value| numbers.iter().any(|number| has_number(port, *number));
+        let mut named = templates
+            .iter()
+            .flat_map(|it| it.ports())
+            .filter(has_our_name);
+        let is_injected = |it: &Template<'_>| {
+            it.volumes().any(is_our_volume)
+                || it.all_containers().flat_map(mounts).any(is_our_mount)
+        };
+        Self {
+            // Without any number, in what is half injected, the name alone has to do.
+            any_of_our_name: numbers.is_empty() && templates.iter().any(is_injected),
+            name_taken: named.any(|port| !is_ours(port)),
+            numbers,
+        }
     }
 
-    fn is(self, port: &Value) -> bool {
-        let named_so = match text(port, "name") {
-            Some(name) => name == STELLAR_PEERS && !self.name_taken,
-            None => self.name_taken,
-        };
-        named_so && port.get("containerPort") == Some(&json!(self.number.get()))
+    fn is(&self, port: &Value) -> bool {
+        let is_numbered = self.numbers.iter().any(|number| has_number(port, *number));
+        match text(port, "name") {
+            Some(name) => name == STELLAR_PEERS && (is_numbered || self.any_of_our_name),
+            None => is_numbered && self.name_taken,
+        }
     }
+}
+
+fn has_number(port: &Value, number: PeerPort) -> bool {
+    port.get("containerPort") == Some(&json!(number.get()))
 }
 
 /// Index of the core container, where everything that is missing can be added.
 pub(super) fn blocked(template: Template<'_>, named: Option<&str>) -> Result<usize, CannotInject> {
     let (index, core) = template.core(named)?;
-    if template.volumes().any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_volume(it)) {
+    if template
+        .volumes()
+        .any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_volume(it))
+    {
         return Err(CannotInject::VolumeNameTaken);
     }
-    let at_our_path = |mount: &&Value| text(mount, "mountPath").map(|path| path.trim_end_matches('/')) == Some(MOUNT_PATH);
+    let at_our_path = |mount: &&Value| {
+        text(mount, "mountPath").map(|path| path.trim_end_matches('/')) == Some(MOUNT_PATH)
+    };
     match mounts(core).find(at_our_path) {
-        Some(mount) if !is_our_mount(mount) => {
-            Err(CannotInject::MountPathTaken(text(mount, "name").unwrap_or_default().chars().take(80).collect()))
-        }
+        Some(mount) if !is_our_mount(mount) => Err(CannotInject::MountPathTaken(
+            text(mount, "name")
+                .unwrap_or_default()
+                .chars()
+                .take(80)
+                .collect(),
+        )),
         _ => Ok(index),
     }
 }
@@ -108,6 +148,7 @@ pub fn complete(
     base: &str,
     named: Option<&str>,
     wanted: &Wanted,
+    our_port: &OurPort,
 ) -> Result<Vec<PatchOperation>, CannotInject> {
     let view = Template::new(template);
     let core_index = blocked(view, named)?;
@@ -119,52 +160,89 @@ pub fn complete(
             "name": STELLAR_PEERS,
             "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
         });
-        operations.push(append(&template["spec"], &format!("{base}/spec"), "volumes", volume));
+        operations.push(append(
+            &template["spec"],
+            &format!("{base}/spec"),
+            "volumes",
+            volume,
+        ));
     }
     if !mounts(core).any(is_our_mount) {
         let mount = json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true});
         operations.push(append(core, &core_base, "volumeMounts", mount));
     }
-    operations.extend(complete_port(view, core, &core_base, wanted.port));
-    let mut annotations =
-        vec![(names::PORT, wanted.port.to_string()), (names::MEMBERSHIP, wanted.membership.to_string())];
-    annotations.extend(wanted.restarted_at.clone().map(|at| (names::RESTARTED_AT, at)));
+    operations.extend(complete_port(view, core, &core_base, wanted.port, our_port));
+    let mut annotations = vec![
+        (names::PORT, wanted.port.to_string()),
+        (names::MEMBERSHIP, wanted.membership.to_string()),
+    ];
+    annotations.extend(
+        wanted
+            .restarted_at
+            .clone()
+            .map(|at| (names::RESTARTED_AT, at)),
+    );
     operations.extend(annotate(template, base, &annotations));
     Ok(operations)
 }
 
 /// Declares the port where no container does, in the entry that we added before if there is one.
-fn complete_port(template: Template<'_>, core: &Value, core_base: &str, port: PeerPort) -> Option<PatchOperation> {
-    let outdated = OurPort::of(template).filter(|was| was.number != port);
-    let ours = outdated.and_then(|was| list(Some(core), "ports").position(|it| was.is(it)));
-    match (ours, template.declares(port)) {
-        (None, true) => None,
-        (Some(index), true) => {
-            Some(remove(&format!("{core_base}/ports/{index}")))
-        }
-        (Some(index), false) => {
-            Some(replace(&format!("{core_base}/ports/{index}/containerPort"), json!(port.get())))
-        }
-        (None, false) => {
+fn complete_port(
+    template: Template<'_>,
+    core: &Value,
+    core_base: &str,
+    port: PeerPort,
+    our_port: &OurPort,
+) -> Option<PatchOperation> {
+    let is_outdated = |it: &Value| our_port.is(it) && !has_number(it, port);
+    let outdated = list(Some(core), "ports").position(is_outdated);
+    let declared = template.declares(port);
+    match outdated {
+        None if declared => None,
+        None => {
             let mut entry = json!({"containerPort": port.get(), "protocol": "TCP"});
-            if !template.is_port_name_taken(None) {
+            if !template
+                .ports()
+                .any(|it| text(it, "name") == Some(STELLAR_PEERS))
+            {
                 entry["name"] = json!(STELLAR_PEERS);
             }
             Some(append(core, core_base, "ports", entry))
         }
+        Some(index) if declared => Some(remove(&format!("{core_base}/ports/{index}"))),
+        Some(index) => Some(replace(
+            &format!("{core_base}/ports/{index}/containerPort"),
+            json!(port.get()),
+        )),
     }
 }
 
 /// The operations that set these annotations of an object or template at `base`.
-pub(crate) fn annotate(object: &Value, base: &str, wanted: &[(&str, String)]) -> Vec<PatchOperation> {
+pub(crate) fn annotate(
+    object: &Value,
+    base: &str,
+    wanted: &[(&str, String)],
+) -> Vec<PatchOperation> {
     let metadata = object.get("metadata").filter(|it| it.is_object());
-    let present = metadata.and_then(|it| it.get("annotations")).filter(|it| it.is_object());
-    let missing = wanted.iter().filter(|(key, value)| present.and_then(|it| text(it, key)) != Some(value));
-    let missing: Map<String, Value> = missing.map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+    let present = metadata
+        .and_then(|it| it.get("annotations"))
+        .filter(|it| it.is_object());
+    let missing = wanted
+        .iter()
+        .filter(|(key, value)| present.and_then(|it| text(it, key)) != Some(value));
+    let missing: Map<String, Value> = missing
+        .map(|(key, value)| ((*key).to_owned(), json!(value)))
+        .collect();
     match (metadata, present) {
         _ if missing.is_empty() => Vec::new(),
-        (None, _) => vec![add(&format!("{base}/metadata"), json!({ "annotations": missing }))],
-        (_, None) => vec![add(&format!("{base}/metadata/annotations"), Value::Object(missing))],
+        (None, _) => vec![add(
+            &format!("{base}/metadata"),
+            json!({ "annotations": missing }),
+        )],
+        (_, None) => vec![add(
+            &format!("{base}/metadata/annotations"),
+            Value::Object(missing),
+        )],
         (_, Some(_)) => missing
             .into_iter()
             .map(|(key, value)| add(&annotation_path(base, &key), value))
@@ -174,14 +252,23 @@ pub(crate) fn annotate(object: &Value, base: &str, wanted: &[(&str, String)]) ->
 
 /// The JSON pointer to an annotation of the object at `base`.
 pub(crate) fn annotation_path(base: &str, key: &str) -> String {
-    format!("{base}/metadata/annotations/{}", key.replace('~', "~0").replace('/', "~1"))
+    format!(
+        "{base}/metadata/annotations/{}",
+        key.replace('~', "~0").replace('/', "~1")
+    )
 }
 
-/// The template without our parts, for comparing two of them: what is left is what others wrote.
+/// Whether two templates differ in nothing but our parts.
 #[must_use]
-pub fn strip(template: &Value) -> Value {
+pub fn is_same_but_for_our_parts(one: &Value, other: &Value) -> bool {
+    let our_port = OurPort::of(&[Template::new(one), Template::new(other)]);
+    strip(one, &our_port) == strip(other, &our_port)
+}
+
+/// The template without our parts: what is left is what others wrote.
+#[must_use]
+pub fn strip(template: &Value, our_port: &OurPort) -> Value {
     let mut left = template.clone();
-    let our_port = OurPort::of(Template::new(template));
     let ours_only = !Template::new(template)
         .all_containers()
         .flat_map(mounts)
@@ -192,14 +279,21 @@ pub fn strip(template: &Value) -> Value {
         }
     }
     drop_empty(left.get_mut("metadata"), "annotations");
-    let Some(spec) = left.get_mut("spec") else { return left };
+    let Some(spec) = left.get_mut("spec") else {
+        return left;
+    };
     if ours_only {
         retain(spec, "volumes", |volume| !is_our_volume(volume));
     }
     for kind in ["containers", "initContainers"] {
-        for container in spec.get_mut(kind).and_then(Value::as_array_mut).into_iter().flatten() {
+        for container in spec
+            .get_mut(kind)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             retain(container, "volumeMounts", |mount| !is_our_mount(mount));
-            retain(container, "ports", |port| !our_port.is_some_and(|ours| ours.is(port)));
+            retain(container, "ports", |port| !our_port.is(port));
         }
     }
     left
@@ -214,7 +308,9 @@ fn retain(object: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
 
 /// An empty list or map and an absent one are the same to the API server.
 fn drop_empty(object: Option<&mut Value>, key: &str) {
-    let Some(Value::Object(object)) = object else { return };
+    let Some(Value::Object(object)) = object else {
+        return;
+    };
     let is_empty = match object.get(key) {
         Some(Value::Array(items)) => items.is_empty(),
         Some(Value::Object(items)) => items.is_empty(),
@@ -236,18 +332,27 @@ fn append(object: &Value, base: &str, key: &str, item: Value) -> PatchOperation 
 }
 
 pub(crate) fn add(path: &str, value: Value) -> PatchOperation {
-    PatchOperation::Add(AddOperation { path: pointer(path), value })
+    PatchOperation::Add(AddOperation {
+        path: pointer(path),
+        value,
+    })
 }
 
 pub(crate) fn replace(path: &str, value: Value) -> PatchOperation {
-    PatchOperation::Replace(ReplaceOperation { path: pointer(path), value })
+    PatchOperation::Replace(ReplaceOperation {
+        path: pointer(path),
+        value,
+    })
 }
 
 pub(crate) fn remove(path: &str) -> PatchOperation {
-    PatchOperation::Remove(RemoveOperation { path: pointer(path) })
+    PatchOperation::Remove(RemoveOperation {
+        path: pointer(path),
+    })
 }
 
 /// Paths are made here from constants, indexes and escaped keys only.
 pub(crate) fn pointer(path: &str) -> PointerBuf {
-    PointerBuf::parse(path).expect("a pointer made of constants, indexes and escaped keys is well-formed")
+    PointerBuf::parse(path)
+        .expect("a pointer made of constants, indexes and escaped keys is well-formed")
 }

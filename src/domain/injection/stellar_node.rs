@@ -10,9 +10,19 @@ use crate::domain::{peer::PeerPort, snapshot::peer_port_of_spec};
 ///
 /// # Errors
 /// A message for the writer where `spec.validatorConfig.peerPort` is no port and this write set it so.
-pub fn admit_stellar_node(object: &Value, old: Option<&Value>) -> Result<Vec<PatchOperation>, String> {
-    let is_deleted = object.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null());
-    let Some(spec) = object.get("spec").filter(|it| it.is_object() && !is_deleted) else { return Ok(Vec::new()) };
+pub fn admit_stellar_node(
+    object: &Value,
+    old: Option<&Value>,
+) -> Result<Vec<PatchOperation>, String> {
+    let is_deleted = object
+        .pointer("/metadata/deletionTimestamp")
+        .is_some_and(|it| !it.is_null());
+    let Some(spec) = object
+        .get("spec")
+        .filter(|it| it.is_object() && !is_deleted)
+    else {
+        return Ok(Vec::new());
+    };
     if spec.get("nodeType").and_then(Value::as_str) != Some("Validator") {
         return Ok(Vec::new());
     }
@@ -28,9 +38,15 @@ pub fn admit_stellar_node(object: &Value, old: Option<&Value>) -> Result<Vec<Pat
             }
         }
         None => Ok(match spec.get("validatorConfig") {
-            Some(Value::Object(_)) => vec![add("/spec/validatorConfig/peerPort", json!(PeerPort::DEFAULT.get()))],
+            Some(Value::Object(_)) => vec![add(
+                "/spec/validatorConfig/peerPort",
+                json!(PeerPort::DEFAULT.get()),
+            )],
             None | Some(Value::Null) => {
-                vec![add("/spec/validatorConfig", json!({"peerPort": PeerPort::DEFAULT.get()}))]
+                vec![add(
+                    "/spec/validatorConfig",
+                    json!({"peerPort": PeerPort::DEFAULT.get()}),
+                )]
             }
             Some(_) => Vec::new(),
         }),
@@ -54,16 +70,37 @@ mod tests {
     #[test]
     fn a_validator_without_a_port_gets_the_default() {
         let expected = json!({"peerPort": 11625});
-        assert_eq!(admitted(validator(json!({})))["spec"]["validatorConfig"], expected);
-        assert_eq!(admitted(validator(json!(null)))["spec"]["validatorConfig"], expected);
-        assert_eq!(admitted(json!({"spec": {"nodeType": "Validator"}}))["spec"]["validatorConfig"], expected);
-        assert_eq!(admitted(validator(json!({"peerPort": 1})))["spec"]["validatorConfig"], json!({"peerPort": 1}));
+        assert_eq!(
+            admitted(validator(json!({})))["spec"]["validatorConfig"],
+            expected
+        );
+        assert_eq!(
+            admitted(validator(json!(null)))["spec"]["validatorConfig"],
+            expected
+        );
+        assert_eq!(
+            admitted(json!({"spec": {"nodeType": "Validator"}}))["spec"]["validatorConfig"],
+            expected
+        );
+        assert_eq!(
+            admitted(validator(json!({"peerPort": 1})))["spec"]["validatorConfig"],
+            json!({"peerPort": 1})
+        );
     }
 
     #[test]
     fn other_node_types_and_odd_objects_are_left_alone() {
-        for object in [json!({"spec": {"nodeType": "Horizon"}}), json!({}), json!({"spec": 1}), validator(json!("x"))] {
-            assert_eq!(admit_stellar_node(&object, None), Ok(Vec::new()), "{object}");
+        for object in [
+            json!({"spec": {"nodeType": "Horizon"}}),
+            json!({}),
+            json!({"spec": 1}),
+            validator(json!("x")),
+        ] {
+            assert_eq!(
+                admit_stellar_node(&object, None),
+                Ok(Vec::new()),
+                "{object}"
+            );
         }
     }
 
@@ -72,8 +109,13 @@ mod tests {
         for port in [json!(0), json!(65536), json!("11625"), json!(1.5)] {
             let object = validator(json!({"peerPort": port}));
             let refused = admit_stellar_node(&object, None).unwrap_err();
-            assert!(refused.contains("spec.validatorConfig.peerPort"), "{refused}");
-            assert!(admit_stellar_node(&object, Some(&validator(json!({"peerPort": 11625})))).is_err());
+            assert!(
+                refused.contains("spec.validatorConfig.peerPort"),
+                "{refused}"
+            );
+            assert!(
+                admit_stellar_node(&object, Some(&validator(json!({"peerPort": 11625})))).is_err()
+            );
             assert_eq!(admit_stellar_node(&object, Some(&object)), Ok(Vec::new()));
             let mut deleted = object.clone();
             deleted["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});

@@ -75,7 +75,11 @@ impl<'a> Template<'a> {
     /// An annotation of the template.
     #[must_use]
     pub fn annotation(self, key: &str) -> Option<&'a str> {
-        self.0.get("metadata")?.get("annotations")?.get(key)?.as_str()
+        self.0
+            .get("metadata")?
+            .get("annotations")?
+            .get(key)?
+            .as_str()
     }
 
     fn list(self, key: &str) -> impl Iterator<Item = &'a Value> + Clone {
@@ -94,11 +98,16 @@ impl<'a> Template<'a> {
     /// Index and object of stellar-core's container. `named` is annotation [`names::CONTAINER`].
     pub(super) fn core(self, named: Option<&str>) -> Result<(usize, &'a Value), CannotInject> {
         let containers: Vec<&'a Value> = self.list("containers").collect();
-        let find = |name: &str| containers.iter().position(|it| text(it, "name") == Some(name));
+        let find = |name: &str| {
+            containers
+                .iter()
+                .position(|it| text(it, "name") == Some(name))
+        };
         let known = names::CORE_CONTAINERS.iter().find_map(|name| find(name));
         let index = match (known, named) {
             (Some(index), _) => Ok(index),
-            (None, Some(name)) => find(name).ok_or_else(|| CannotInject::NoSuchContainer(name.chars().take(80).collect())),
+            (None, Some(name)) => find(name)
+                .ok_or_else(|| CannotInject::NoSuchContainer(name.chars().take(80).collect())),
             (None, None) if containers.len() == 1 => Ok(0),
             (None, None) => Err(CannotInject::NoCoreContainer),
         }?;
@@ -107,20 +116,25 @@ impl<'a> Template<'a> {
 
     /// Containers that run side by side, as far as ports go; an unreadable one counts as empty.
     pub(super) fn containers(self) -> Vec<Container> {
-        self.list("containers").map(|it| Container::deserialize_lenient(it)).collect()
+        self.list("containers")
+            .map(|it| Container::deserialize_lenient(it))
+            .collect()
     }
 
     /// Whether some container declares this TCP port.
     pub(super) fn declares(self, port: PeerPort) -> bool {
-        let declares = |it: &Container| it.ports.iter().any(|it| it.is_tcp() && it.container_port == i64::from(port.get()));
+        let declares = |it: &Container| {
+            it.ports
+                .iter()
+                .any(|it| it.is_tcp() && it.container_port == i64::from(port.get()))
+        };
         self.containers().iter().any(declares)
     }
 
-    /// Whether a port has the name that ours gets, other than one with the number `ours`.
-    pub(super) fn is_port_name_taken(self, ours: Option<PeerPort>) -> bool {
-        let is_ours = |it: &ContainerPort| ours.is_some_and(|ours| it.container_port == i64::from(ours.get()));
-        let has_name = |it: &ContainerPort| it.name.as_deref() == Some(names::STELLAR_PEERS);
-        self.containers().iter().flat_map(|it| &it.ports).any(|it| has_name(it) && !is_ours(it))
+    /// The declared ports of the containers that run side by side.
+    pub(super) fn ports(self) -> impl Iterator<Item = &'a Value> {
+        self.list("containers")
+            .flat_map(|container| list(Some(container), "ports"))
     }
 
     /// The port that a container declares by name as the peer port.
@@ -149,27 +163,42 @@ impl<'a> Template<'a> {
             named_port: self.named_port(),
             parts: Parts::of(self, named),
             blocked: super::parts::blocked(self, named).err(),
-            ephemeral_ledger: self.core(named).is_ok_and(|(_, core)| self.is_ephemeral(core)),
+            ephemeral_ledger: self
+                .core(named)
+                .is_ok_and(|(_, core)| self.is_ephemeral(core)),
         }
     }
 
     /// A container whose only data is on an emptyDir. A mount without a volume here is a claim by template.
     fn is_ephemeral(self, core: &Value) -> bool {
         let volume = |name: &str| self.volumes().find(|it| text(it, "name") == Some(name));
-        let kinds = mounts(core).filter_map(|mount| text(mount, "name")).map(|name| match volume(name) {
-            None => Some(false),
-            Some(it) if it.get("persistentVolumeClaim").is_some() => Some(false),
-            Some(it) if it.get("emptyDir").is_some() && !name.starts_with(names::STELLAR_PEERS) => Some(true),
-            Some(_) => None,
-        });
+        let kinds = mounts(core)
+            .filter_map(|mount| text(mount, "name"))
+            .map(|name| match volume(name) {
+                None => Some(false),
+                Some(it) if it.get("persistentVolumeClaim").is_some() => Some(false),
+                Some(it)
+                    if it.get("emptyDir").is_some() && !name.starts_with(names::STELLAR_PEERS) =>
+                {
+                    Some(true)
+                }
+                Some(_) => None,
+            });
         let kinds: Vec<bool> = kinds.flatten().collect();
         !kinds.is_empty() && kinds.into_iter().all(|is_empty_dir| is_empty_dir)
     }
 }
 
 /// The items of a list, none where it is absent or no list.
-pub(super) fn list<'a>(object: Option<&'a Value>, key: &str) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
-    object.and_then(|it| it.get(key)).and_then(Value::as_array).into_iter().flatten()
+pub(super) fn list<'a>(
+    object: Option<&'a Value>,
+    key: &str,
+) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
+    object
+        .and_then(|it| it.get(key))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// The volume mounts of a container.
@@ -191,7 +220,9 @@ impl Container {
 
 impl ContainerPort {
     pub(super) fn is_tcp(&self) -> bool {
-        self.protocol.as_deref().is_none_or(|protocol| protocol == "TCP")
+        self.protocol
+            .as_deref()
+            .is_none_or(|protocol| protocol == "TCP")
     }
 }
 
@@ -206,7 +237,12 @@ pub(crate) fn effective_port(
     template: Option<&Result<PeerPort, InvalidPort>>,
     named: Option<&Result<PeerPort, InvalidPort>>,
 ) -> Result<PeerPort, InvalidPort> {
-    [spec, object, template, named].into_iter().flatten().next().cloned().unwrap_or(Ok(PeerPort::DEFAULT))
+    [spec, object, template, named]
+        .into_iter()
+        .flatten()
+        .next()
+        .cloned()
+        .unwrap_or(Ok(PeerPort::DEFAULT))
 }
 
 /// Looks a label up in JSON metadata.
@@ -217,7 +253,10 @@ pub(crate) fn metadata<'a>(object: &'a Value, map: &str) -> Option<&'a Value> {
 /// An annotation or label of an object, then of its template.
 pub(crate) fn setting<'a>(object: &'a Value, map: &str, key: &str) -> Option<&'a str> {
     let template = object.get("spec").and_then(|spec| spec.get("template"));
-    [Some(object), template].into_iter().flatten().find_map(|it| it.get("metadata")?.get(map)?.get(key)?.as_str())
+    [Some(object), template]
+        .into_iter()
+        .flatten()
+        .find_map(|it| it.get("metadata")?.get(map)?.get(key)?.as_str())
 }
 
 /// Whether a map of labels has this value.

@@ -1,0 +1,346 @@
+//! Wiring of `run`: flags into settings, listeners, supervision, drain. The one file that knows all others.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use clap::ArgAction;
+use kube::Client;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+use crate::{
+    admission::connections::{ConnectionLimits, ConnectionStats, serve},
+    api::names,
+    clock::Clock,
+    controller::args::{DiscoveryArgs, RolloutArgs},
+    domain::node::NodeName,
+    engine::{Election, Engine, Settings},
+    observe::health::{self, Condition, Health},
+    tls::{self, CertificateStore, TlsArgs},
+};
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The flags of the service itself.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AppArgs {
+    /// Namespaces to look after; all where not set.
+    #[arg(long, env = "STELLAR_PEERS_NAMESPACES", value_delimiter = ',', value_name = "NAME,…", value_parser = parse_namespace)]
+    pub namespaces: Vec<String>,
+    /// Run the loop alone.
+    #[arg(
+        long,
+        env = "STELLAR_PEERS_NO_WEBHOOK",
+        conflicts_with = "no_discovery"
+    )]
+    pub no_webhook: bool,
+    /// Run the webhook alone.
+    #[arg(long, env = "STELLAR_PEERS_NO_DISCOVERY")]
+    pub no_discovery: bool,
+    /// Where the webhook listens (HTTPS).
+    #[arg(
+        long,
+        env = "STELLAR_PEERS_WEBHOOK_LISTEN",
+        default_value = "0.0.0.0:9443",
+        value_name = "ADDRESS"
+    )]
+    pub webhook_listen: SocketAddr,
+    /// Where /livez, /readyz and /metrics are (plain HTTP).
+    #[arg(
+        long,
+        env = "STELLAR_PEERS_HTTP_LISTEN",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDRESS"
+    )]
+    pub http_listen: SocketAddr,
+    /// Let one replica at a time run the loop, by Lease stellar-peers in --own-namespace.
+    #[arg(long, env = "STELLAR_PEERS_LEADER_ELECTION", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub leader_election: bool,
+    /// Namespace of the Lease; where not set, that of the account in use.
+    #[arg(long, env = "STELLAR_PEERS_OWN_NAMESPACE", value_name = "NAME", value_parser = parse_namespace)]
+    pub own_namespace: Option<String>,
+    /// Decide and tell, write nothing and change nothing at admission.
+    #[arg(long, env = "STELLAR_PEERS_DRY_RUN")]
+    pub dry_run: bool,
+    /// Where the webhook's certificate is.
+    #[command(flatten)]
+    pub tls: TlsArgs,
+    /// How peers are found.
+    #[command(flatten)]
+    pub discovery: DiscoveryArgs,
+    /// When validators are restarted.
+    #[command(flatten)]
+    pub rollout: RolloutArgs,
+}
+
+fn parse_namespace(text: &str) -> Result<String, String> {
+    NodeName::new(text)
+        .map(|name| name.to_string())
+        .map_err(|error| error.to_string())
+}
+
+/// Why the service could not run, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// A port is taken, or not ours to take.
+    #[error("could not listen on {address}; choose another with {flag}")]
+    Listen {
+        /// What was asked for.
+        address: SocketAddr,
+        /// The flag that says so.
+        flag: &'static str,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// No usable certificate.
+    #[error(
+        "the webhook has no usable certificate; `stellar-peers certs` makes one, --no-webhook does without"
+    )]
+    Certificate(#[source] tls::CertificateError),
+    /// A part of the service ended, which none does by itself.
+    #[error("{0} ended unexpectedly; the process ends, so that it is started anew")]
+    Ended(&'static str),
+}
+
+/// The service, bound to its ports and ready to run.
+#[derive(Debug)]
+pub struct App {
+    engine: Engine,
+    stopping: watch::Sender<bool>,
+    clock: Clock,
+    tls: TlsArgs,
+    certificates: Arc<CertificateStore>,
+    webhook: Option<TcpListener>,
+    http: TcpListener,
+}
+
+impl App {
+    /// Loads the certificate, binds the ports and starts the watches; a bad flag fails here, before anything serves.
+    ///
+    /// # Errors
+    /// [`AppError`].
+    pub async fn build(args: AppArgs, client: Client, clock: Clock) -> Result<Self, AppError> {
+        let certificates = Arc::new(CertificateStore::default());
+        let mut webhook = None;
+        if !args.no_webhook {
+            certificates
+                .replace(tls::load_files(&args.tls.tls_dir).map_err(AppError::Certificate)?);
+            webhook = Some(listen(args.webhook_listen, "--webhook-listen").await?);
+        }
+        let http = listen(args.http_listen, "--http-listen").await?;
+        let (stopping, stopped) = watch::channel(false);
+        let settings = settings(&args, client.default_namespace());
+        let engine = Engine::start(client, settings, clock, stopped);
+        Ok(Self {
+            engine,
+            stopping,
+            clock,
+            tls: args.tls,
+            certificates,
+            webhook,
+            http,
+        })
+    }
+
+    /// Where the webhook listens, if it does.
+    #[must_use]
+    pub fn webhook_address(&self) -> Option<SocketAddr> {
+        self.webhook
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Where health and metrics are.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.local_addr().ok()
+    }
+
+    /// Serves until `stop` completes, then drains: listeners first, then the loop, then the lease.
+    ///
+    /// # Errors
+    /// [`AppError::Ended`] where a part of the service ends by itself.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
+        let (webhook, http) = (self.webhook_address(), self.http_address());
+        info!(
+            ?webhook,
+            ?http,
+            version = env!("CARGO_PKG_VERSION"),
+            "Serving"
+        );
+        let Self {
+            mut engine,
+            stopping,
+            clock,
+            tls,
+            certificates,
+            webhook,
+            http,
+        } = self;
+        let mut servers = JoinSet::new();
+        let health = health(
+            &engine,
+            webhook.is_some().then(|| Arc::clone(&certificates)),
+        );
+        servers.spawn(serving(
+            "the HTTP listener",
+            http,
+            None,
+            health::router(health),
+            stopping.subscribe(),
+        ));
+        let mut watcher = JoinSet::new();
+        if let Some(listener) = webhook {
+            let config = tls::server_config(Arc::clone(&certificates));
+            let router = engine.webhook.clone();
+            servers.spawn(serving(
+                "the webhook's listener",
+                listener,
+                Some(Arc::new(config)),
+                router,
+                stopping.subscribe(),
+            ));
+            watcher.spawn(tls::watch_files(
+                tls.tls_dir,
+                certificates,
+                CERTIFICATE_INTERVAL,
+                move || clock.now().wall,
+            ));
+        }
+        let ended = tokio::select! {
+            () = stop => None,
+            name = engine.ended() => Some(name),
+            Some(ended) = servers.join_next() => Some(ended.unwrap_or("a listener that panicked")),
+        };
+        info!("Stopping");
+        stopping.send_replace(true);
+        while servers.join_next().await.is_some() {}
+        engine.stop().await;
+        ended.map_or(Ok(()), |name| Err(AppError::Ended(name)))
+    }
+}
+
+async fn listen(address: SocketAddr, flag: &'static str) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| AppError::Listen {
+            address,
+            flag,
+            source,
+        })
+}
+
+async fn serving(
+    name: &'static str,
+    listener: TcpListener,
+    config: Option<Arc<rustls::ServerConfig>>,
+    router: axum::Router,
+    mut stopping: watch::Receiver<bool>,
+) -> &'static str {
+    let stop = async move {
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    };
+    let drained = serve(
+        listener,
+        config,
+        router,
+        ConnectionLimits::default(),
+        ConnectionStats::default(),
+        stop,
+    )
+    .await;
+    if drained.cut > 0 {
+        warn!(
+            name,
+            connections = drained.cut,
+            "Cut connections that did not end in time"
+        );
+    }
+    name
+}
+
+fn health(engine: &Engine, certificates: Option<Arc<CertificateStore>>) -> Arc<Health> {
+    let stores = Arc::clone(&engine.stores);
+    let mut conditions = vec![Condition {
+        name: "stores are filling",
+        holds: Box::new(move || stores.are_full()),
+    }];
+    if let Some(certificates) = certificates {
+        conditions.push(Condition {
+            name: "no certificate",
+            holds: Box::new(move || certificates.has_certificate()),
+        });
+    }
+    Arc::new(Health {
+        conditions,
+        metrics: Arc::clone(&engine.metrics),
+    })
+}
+
+fn settings(args: &AppArgs, account_namespace: &str) -> Settings {
+    let own_namespace = args
+        .own_namespace
+        .clone()
+        .unwrap_or_else(|| account_namespace.to_owned());
+    let identity = identity();
+    Settings {
+        namespaces: args.namespaces.clone(),
+        policy: args.rollout.policy(
+            &args.discovery,
+            format!("{own_namespace}/{}", names::STELLAR_PEERS),
+        ),
+        dry_run: args.dry_run,
+        recheck: args.discovery.discovery_interval,
+        runs_loop: !args.no_discovery,
+        instance: identity.clone(),
+        election: args.leader_election.then_some(Election {
+            namespace: own_namespace,
+            identity,
+        }),
+    }
+}
+
+/// The pod's name where there is one, and something that no other process has.
+fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| names::STELLAR_PEERS.to_owned());
+    let mut salt = [0; 4];
+    // Without randomness the process's number still tells two processes of one host apart.
+    if aws_lc_rs::rand::fill(&mut salt).is_err() {
+        salt = std::process::id().to_be_bytes();
+    }
+    format!("{host}_{:08x}", u32::from_be_bytes(salt))
+}
+
+/// SIGTERM and SIGINT.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Takes the two signals over from the system's defaults.
+    ///
+    /// # Errors
+    /// [`io::Error`] where the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for either.
+    pub async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The command line: one file a subcommand.
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    clock::Clock,
+    observe::{error_chain, logs},
+};
+
+pub mod certs;
+mod connect;
+#[cfg(feature = "sandbox")]
+pub mod demo;
+mod manifests;
+mod run;
+
+pub use connect::ConnectArgs;
+pub use manifests::ManifestsArgs;
+pub use run::RunArgs;
+
+/// Peer discovery, injection and careful restarts for Stellar validators on Kubernetes.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "stellar-peers", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the webhook and the loop.
+    Run(Box<RunArgs>),
+    /// Print the CustomResourceDefinition of StellarNode.
+    Crd(manifests::OutputArgs),
+    /// Print the registration of the webhook.
+    Manifests(ManifestsArgs),
+    /// Make a CA and a serving certificate, into a folder or a Secret.
+    Certs(Box<CertsCommand>),
+    /// Show the whole product at work on an in-memory cluster.
+    #[cfg(feature = "sandbox")]
+    Demo(demo::DemoArgs),
+}
+
+/// `certs` with the access that a Secret needs.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CertsCommand {
+    /// What to make.
+    #[command(flatten)]
+    pub certs: certs::CertsArgs,
+    /// Access to the cluster.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Why a subcommand failed. The message is what a person reads.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Failed(String);
+
+impl Failed {
+    /// With all that the error rests on, in one line.
+    pub fn from_error(error: &dyn std::error::Error) -> Self {
+        Self(error_chain(error))
+    }
+}
+
+impl Cli {
+    /// Carries the subcommand out.
+    ///
+    /// # Errors
+    /// [`Failed`] with what happened and the way out.
+    pub async fn execute(self) -> Result<(), Failed> {
+        match self.command {
+            Command::Run(args) => run::run(*args).await,
+            Command::Crd(args) => manifests::print_crd(&args),
+            Command::Manifests(args) => manifests::print(&args),
+            Command::Certs(command) => {
+                let connect = async || command.connect.client().await;
+                let now = Clock::system().now().wall;
+                certs::run(&command.certs, connect, now)
+                    .await
+                    .map_err(|error| Failed::from_error(&error))
+            }
+            #[cfg(feature = "sandbox")]
+            Command::Demo(args) => demo::run(args).await,
+        }
+    }
+}
+
+/// Starts logging for a subcommand that logs.
+fn init_logs(args: &logs::LogArgs) -> Result<(), Failed> {
+    logs::init(args).map_err(|error| {
+        Failed(format!(
+            "--log-filter {:?} is not readable: {error}",
+            args.log_filter
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_is_an_environment_variable_of_its_name() {
+        for command in Cli::command().get_subcommands() {
+            for flag in command.get_arguments().filter(|it| {
+                it.get_long()
+                    .is_some_and(|it| it != "help" && it != "version")
+            }) {
+                let long = flag.get_long().unwrap();
+                let expected = format!("STELLAR_PEERS_{}", long.replace('-', "_").to_uppercase());
+                let env = flag.get_env().map(|it| it.to_string_lossy().into_owned());
+                assert_eq!(env, Some(expected), "{} --{long}", command.get_name());
+            }
+        }
+    }
+}

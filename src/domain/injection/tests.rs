@@ -1,0 +1,492 @@
+//! The rules of an admission, over generated pairs of stored and new StatefulSets.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    api::names,
+    domain::{
+        membership::{Members, MembershipHash},
+        node::{Network, NodeName},
+        peer::PeerPort,
+    },
+};
+
+/// A StatefulSet in the shape of the operator's.
+fn operators(image: &str) -> Value {
+    json!({
+        "metadata": {
+            "name": "validator-1",
+            "labels": {"app.kubernetes.io/name": "stellar-node", "app.kubernetes.io/component": "validator",
+                       "stellar-network": "testnet"},
+        },
+        "spec": {"template": {
+            "metadata": {"labels": {"app.kubernetes.io/instance": "validator-1"}},
+            "spec": {
+                "containers": [
+                    {"name": "stellar-node", "image": image, "ports": [{"containerPort": 11625, "protocol": "TCP"}],
+                     "volumeMounts": [{"name": "data", "mountPath": "/opt/stellar/data"}]},
+                    {"name": "stellar-health-check", "image": "health", "ports": [{"name": "health", "containerPort": 8081}]},
+                ],
+                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "validator-1-data"}}],
+            },
+        }},
+    })
+}
+
+/// A plain one that opts in on its template, and declares no ports.
+fn plain(image: &str) -> Value {
+    json!({
+        "metadata": {"name": "validator-1"},
+        "spec": {"template": {
+            "metadata": {"labels": {"app": "core", names::INJECT: "enabled"}},
+            "spec": {"containers": [{"name": "core", "image": image}]},
+        }},
+    })
+}
+
+fn knowledge(others: &[&str]) -> Knowledge {
+    let members: Members = others
+        .iter()
+        .map(|name| (NodeName::new(name).unwrap(), PeerPort::DEFAULT))
+        .collect();
+    let networks = ["testnet", ""].map(|network| (Network::new(network), members.clone()));
+    Knowledge {
+        members: networks.into(),
+        ..Knowledge::default()
+    }
+}
+
+fn review<'a>(object: &'a Value, old: Option<&'a Value>, manager: &'a str) -> Review<'a> {
+    Review {
+        name: "validator-1",
+        object,
+        old,
+        field_manager: Some(manager),
+    }
+}
+
+/// What is stored after the admission.
+fn stored_after(
+    object: &Value,
+    old: Option<&Value>,
+    manager: &str,
+    knowledge: &Knowledge,
+) -> Value {
+    let admission = admit_stateful_set(review(object, old, manager), || Some(knowledge.clone()));
+    let mut stored = object.clone();
+    json_patch::patch(&mut stored, &admission.operations).expect("every patch fits its object");
+    stored
+}
+
+fn created(object: &Value) -> Value {
+    stored_after(object, None, "operator", &knowledge(&["validator-2"]))
+}
+
+fn template(object: &Value) -> &Value {
+    &object["spec"]["template"]
+}
+
+fn parts(object: &Value) -> Parts {
+    Parts::of(Template::new(template(object)), None)
+}
+
+/// Ways in which a writer may leave our parts.
+#[derive(Clone, Copy, Debug)]
+enum Treats {
+    KeepsAll,
+    DropsAll,
+    DropsVolume,
+    DropsMount,
+    DropsAnnotations,
+    EditsMembership,
+}
+
+fn treat(object: &mut Value, how: Treats) {
+    let template = &mut object["spec"]["template"];
+    let drop_named = |list: &mut Value| {
+        if let Some(items) = list.as_array_mut() {
+            items.retain(|item| item["name"] != "stellar-peers");
+        }
+    };
+    let drops = |it| matches!(how, Treats::DropsAll) || it;
+    if drops(matches!(how, Treats::DropsVolume)) {
+        drop_named(&mut template["spec"]["volumes"]);
+    }
+    if drops(matches!(how, Treats::DropsMount)) {
+        drop_named(&mut template["spec"]["containers"][0]["volumeMounts"]);
+    }
+    if drops(false) {
+        drop_named(&mut template["spec"]["containers"][0]["ports"]);
+    }
+    if drops(matches!(how, Treats::DropsAnnotations)) {
+        template["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("annotations");
+    }
+    if matches!(how, Treats::EditsMembership) && template["metadata"]["annotations"].is_object() {
+        template["metadata"]["annotations"][names::MEMBERSHIP] = json!("v1:000000000000");
+    }
+}
+
+fn any_treatment() -> impl Strategy<Value = Treats> {
+    prop::sample::select(vec![
+        Treats::KeepsAll,
+        Treats::DropsAll,
+        Treats::DropsVolume,
+        Treats::DropsMount,
+        Treats::DropsAnnotations,
+        Treats::EditsMembership,
+    ])
+}
+
+/// Something stored: of either shape, with our parts, without, half, or in an older form.
+fn any_stored() -> impl Strategy<Value = Value> {
+    let object = prop::sample::select(vec![operators("core:1"), plain("core:1")]);
+    (object, any::<bool>(), any_treatment(), any::<bool>()).prop_map(
+        |(object, injected, treatment, is_older)| {
+            if !injected {
+                return object;
+            }
+            let mut object = created(&object);
+            treat(&mut object, treatment);
+            if is_older
+                && let Some(volumes) = object["spec"]["template"]["spec"]["volumes"].as_array_mut()
+            {
+                for volume in volumes
+                    .iter_mut()
+                    .filter(|it| it["name"] == "stellar-peers")
+                {
+                    volume["configMap"]["defaultMode"] = json!(256);
+                }
+            }
+            object
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_write_that_changes_nothing_but_our_parts_restarts_nobody(
+        stored in any_stored(),
+        treatment in any_treatment(),
+        others in prop::sample::subsequence(vec!["validator-2", "validator-3"], 0..=2),
+        replicas in 0..3,
+    ) {
+        let mut new = stored.clone();
+        treat(&mut new, treatment);
+        new["spec"]["replicas"] = json!(replicas);
+        let after = stored_after(&new, Some(&stored), "operator", &knowledge(&others));
+        prop_assert_eq!(template(&after), template(&stored));
+        prop_assert_eq!(&after["spec"]["replicas"], &json!(replicas));
+    }
+
+    #[test]
+    fn a_write_that_restarts_anyway_comes_out_whole_and_otherwise_as_its_writer_sent_it(
+        stored in any_stored(),
+        treatment in any_treatment(),
+    ) {
+        let mut new = stored.clone();
+        treat(&mut new, treatment);
+        new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("core:2");
+        let after = stored_after(&new, Some(&stored), "operator", &knowledge(&["validator-2"]));
+        prop_assert_eq!(parts(&after), Parts::Whole);
+        prop_assert!(is_same_but_for_our_parts(template(&after), template(&new)));
+        let again = stored_after(&after, Some(&stored), "operator", &knowledge(&["validator-2"]));
+        prop_assert_eq!(&again, &after, "a second call of the same request changes nothing");
+    }
+
+    #[test]
+    fn what_an_earlier_call_added_is_taken_back_where_the_change_was_taken_back(stored in any_stored()) {
+        let mut new = stored.clone();
+        new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("core:2");
+        let mut first = stored_after(&new, Some(&stored), "operator", &knowledge(&["validator-2"]));
+        // Another webhook pins the image.
+        first["spec"]["template"]["spec"]["containers"][0]["image"] = json!("core:1");
+        let second = stored_after(&first, Some(&stored), "operator", &knowledge(&["validator-2"]));
+        prop_assert_eq!(template(&second), template(&stored));
+    }
+
+    #[test]
+    fn our_own_restart_is_stored_as_we_sent_it(stored in any_stored()) {
+        let mut new = created(&stored);
+        new["spec"]["template"]["metadata"]["annotations"][names::RESTARTED_AT] = json!("2026-01-01T00:00:00Z");
+        let after = stored_after(&new, Some(&stored), names::STELLAR_PEERS, &knowledge(&[]));
+        prop_assert_eq!(&after, &new);
+        // The same from anybody else is no restart of ours.
+        let after = stored_after(&new, Some(&stored), "kubectl", &knowledge(&[]));
+        prop_assert_eq!(template(&after), template(&stored));
+    }
+
+    #[test]
+    fn no_json_makes_an_admission_panic(
+        object in any_json(), old in any_json(), has_old in any::<bool>(), wrap in any::<bool>(),
+    ) {
+        let wrapped = |inner: Value| if wrap { json!({"spec": {"template": inner}, "metadata": {"labels": {names::INJECT: "enabled"}}}) } else { inner };
+        let (object, old) = (wrapped(object), wrapped(old));
+        let admission = admit_stateful_set(review(&object, has_old.then_some(&old), "x"), || Some(knowledge(&["a"])));
+        let mut patched = object.clone();
+        prop_assert!(json_patch::patch(&mut patched, &admission.operations).is_ok());
+        let _ = admit_stellar_node(&object, has_old.then_some(&old));
+    }
+}
+
+/// Any JSON, mostly of the keys that are read.
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        Just(json!("stellar-peers")),
+        Just(json!("enabled")),
+        Just(json!(11625)),
+        Just(json!(-1)),
+        Just(json!("core")),
+        Just(json!({})),
+        Just(json!([])),
+    ];
+    let key = prop::sample::select(vec![
+        "metadata",
+        "spec",
+        "template",
+        "containers",
+        "volumes",
+        "name",
+        "ports",
+        "containerPort",
+        "annotations",
+        "labels",
+        "volumeMounts",
+        "mountPath",
+        "configMap",
+        names::INJECT,
+        names::PORT,
+        names::MEMBERSHIP,
+        names::CONTAINER,
+    ]);
+    leaf.prop_recursive(6, 40, 4, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::Array),
+            prop::collection::btree_map(key.clone(), inner, 0..4).prop_map(|map| map
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect()),
+        ]
+    })
+}
+
+#[test]
+fn a_new_validator_gets_everything_at_once() {
+    let after = created(&operators("core:1"));
+    let hash = MembershipHash::of(
+        &["validator-1", "validator-2"]
+            .map(|name| (NodeName::new(name).unwrap(), PeerPort::DEFAULT))
+            .into(),
+    );
+    let template = template(&after);
+    assert_eq!(
+        template["metadata"]["annotations"][names::MEMBERSHIP],
+        json!(hash.as_str())
+    );
+    assert_eq!(
+        template["metadata"]["annotations"][names::PORT],
+        json!("11625")
+    );
+    assert_eq!(
+        template["spec"]["volumes"][1],
+        json!({"name": "stellar-peers", "configMap": {"name": "stellar-peers", "optional": true, "defaultMode": 420}})
+    );
+    assert_eq!(
+        template["spec"]["containers"][0]["volumeMounts"][1],
+        json!({"name": "stellar-peers", "mountPath": "/etc/stellar-peers", "readOnly": true})
+    );
+    let declared = json!([{"containerPort": 11625, "protocol": "TCP"}]);
+    assert_eq!(
+        template["spec"]["containers"][0]["ports"], declared,
+        "the port was declared already"
+    );
+    assert_eq!(
+        template["spec"]["containers"][1],
+        operators("core:1")["spec"]["template"]["spec"]["containers"][1]
+    );
+}
+
+#[test]
+fn a_container_without_the_port_gets_it_under_our_name_or_without_one_where_that_is_taken() {
+    let after = created(&plain("core:1"));
+    let expected = json!([{"name": "stellar-peers", "containerPort": 11625, "protocol": "TCP"}]);
+    assert_eq!(template(&after)["spec"]["containers"][0]["ports"], expected);
+
+    let mut taken = plain("core:1");
+    taken["spec"]["template"]["spec"]["containers"][0]["ports"] =
+        json!([{"name": "stellar-peers", "containerPort": 80, "protocol": "TCP"}]);
+    let after = created(&taken);
+    let ports = &template(&after)["spec"]["containers"][0]["ports"];
+    assert_eq!(ports[1], json!({"containerPort": 11625, "protocol": "TCP"}));
+    // A writer that drops ours, name or not, restarts nobody.
+    let after_drop = stored_after(
+        &taken,
+        Some(&after),
+        "operator",
+        &knowledge(&["validator-2"]),
+    );
+    assert_eq!(template(&after_drop), template(&after));
+}
+
+#[test]
+fn another_port_renews_the_entry_that_we_added() {
+    let stored = created(&plain("core:1"));
+    let mut new = stored.clone();
+    new["spec"]["template"]["metadata"]["annotations"][names::PORT] = json!("11700");
+    let after = stored_after(&new, Some(&stored), "helm", &knowledge(&[]));
+    let expected = json!([{"name": "stellar-peers", "containerPort": 11700, "protocol": "TCP"}]);
+    assert_eq!(template(&after)["spec"]["containers"][0]["ports"], expected);
+    assert_eq!(parts(&after), Parts::Whole);
+}
+
+#[test]
+fn a_port_that_we_derived_follows_the_container_and_one_that_its_writer_set_stays() {
+    let with_port = |port: i64, annotation: Option<&str>| {
+        let mut object = plain("core:1");
+        object["spec"]["template"]["spec"]["containers"][0]["ports"] =
+            json!([{"name": "peer", "containerPort": port, "protocol": "TCP"}]);
+        if let Some(annotation) = annotation {
+            object["spec"]["template"]["metadata"]["annotations"] =
+                json!({names::PORT: annotation});
+        }
+        object
+    };
+    let moved = |annotation: Option<&str>| {
+        let stored = created(&with_port(12000, annotation));
+        let mut new = stored.clone();
+        new["spec"]["template"]["spec"]["containers"][0]["ports"][0]["containerPort"] =
+            json!(12001);
+        let after = stored_after(&new, Some(&stored), "helm", &knowledge(&[]));
+        template(&after)["metadata"]["annotations"][names::PORT].clone()
+    };
+    assert_eq!(moved(None), json!("12001"));
+    assert_eq!(moved(Some("13000")), json!("13000"));
+}
+
+#[test]
+fn where_one_part_cannot_be_added_none_is_and_the_write_goes_on() {
+    let mut volume_taken = plain("core:1");
+    volume_taken["spec"]["template"]["spec"]["volumes"] =
+        json!([{"name": "stellar-peers", "emptyDir": {}}]);
+    let mut path_taken = plain("core:1");
+    path_taken["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+        json!([{"name": "x", "mountPath": "/etc/stellar-peers/"}]);
+    let mut two_containers = plain("core:1");
+    two_containers["spec"]["template"]["spec"]["containers"] =
+        json!([{"name": "a"}, {"name": "b"}]);
+    let mut bad_port = plain("core:1");
+    bad_port["metadata"]["annotations"] = json!({names::PORT: "http"});
+    for (object, says) in [
+        (volume_taken, "volume"),
+        (path_taken, "mount"),
+        (two_containers, names::CONTAINER),
+        (bad_port, "port"),
+    ] {
+        let admission = admit_stateful_set(review(&object, None, "x"), || Some(knowledge(&[])));
+        assert_eq!(
+            (admission.outcome, admission.operations.len()),
+            (Outcome::NotInjected, 0),
+            "{object}"
+        );
+        assert!(
+            admission.warnings[0].contains(says),
+            "{:?}",
+            admission.warnings
+        );
+    }
+}
+
+#[test]
+fn opting_out_takes_our_parts_out_when_the_template_changes_and_not_before() {
+    let stored = created(&plain("core:1"));
+    let mut out = stored.clone();
+    out["metadata"]["labels"] = json!({names::INJECT: "disabled"});
+    let unchanged = stored_after(&out, Some(&stored), "helm", &knowledge(&[]));
+    assert_eq!(template(&unchanged), template(&stored));
+    out["spec"]["template"]["spec"]["containers"][0]["image"] = json!("core:2");
+    let after = stored_after(&out, Some(&stored), "helm", &knowledge(&[]));
+    assert_eq!(parts(&after), Parts::Absent);
+    let mut expected = plain("core:2");
+    expected["spec"]["template"]["metadata"]["annotations"] = json!({names::PORT: "11625"});
+    assert_eq!(template(&after), template(&expected));
+}
+
+#[test]
+fn our_annotations_of_the_object_survive_every_writer_but_us() {
+    let mut stored = created(&operators("core:1"));
+    stored["metadata"]["annotations"] =
+        json!({names::JOINED_AT: "2026-01-01T00:00:00Z", "other": "x"});
+    let replaced = operators("core:1");
+    let after = stored_after(&replaced, Some(&stored), "operator", &knowledge(&[]));
+    assert_eq!(
+        after["metadata"]["annotations"],
+        json!({names::JOINED_AT: "2026-01-01T00:00:00Z"})
+    );
+    let mut forged = created(&operators("core:1"));
+    let without = forged.clone();
+    forged["metadata"]["annotations"] = json!({names::JOINED_AT: "2026-01-01T00:00:00Z"});
+    assert_eq!(
+        stored_after(&forged, Some(&without), "kubectl", &knowledge(&[]))["metadata"]["annotations"],
+        json!({})
+    );
+    assert_eq!(
+        stored_after(
+            &forged,
+            Some(&without),
+            names::STELLAR_PEERS,
+            &knowledge(&[])
+        ),
+        forged
+    );
+}
+
+#[test]
+fn a_copy_of_another_object_does_not_bring_its_history() {
+    let mut copy = created(&operators("core:1"));
+    copy["metadata"]["annotations"] =
+        json!({names::JOINED_AT: "2026-01-01T00:00:00Z", names::TURN: "t"});
+    copy["spec"]["template"]["metadata"]["annotations"][names::RESTARTED_AT] =
+        json!("2026-01-01T00:00:00Z");
+    let after = created(&copy);
+    assert_eq!(after["metadata"]["annotations"], json!({}));
+    assert_eq!(
+        template(&after)["metadata"]["annotations"].get(names::RESTARTED_AT),
+        None
+    );
+}
+
+#[test]
+fn a_statefulset_put_over_running_pods_and_one_before_we_are_ready_are_left_as_they_are() {
+    let object = operators("core:1");
+    let orphans = Knowledge {
+        has_orphans: true,
+        ..knowledge(&[])
+    };
+    assert_eq!(stored_after(&object, None, "x", &orphans), object);
+    let admission = admit_stateful_set(review(&object, None, "x"), || None);
+    assert_eq!(
+        (admission.outcome, admission.operations.len()),
+        (Outcome::NotInjected, 0)
+    );
+}
+
+#[test]
+fn only_validators_and_what_opts_in_are_concerned() {
+    let mut read_pool = operators("core:1");
+    read_pool["metadata"]["labels"][names::LABEL_ROLE] = json!("read-replica");
+    let mut disabled = operators("core:1");
+    disabled["spec"]["template"]["metadata"]["labels"][names::INJECT] = json!("disabled");
+    let mut other = plain("postgres");
+    other["spec"]["template"]["metadata"]["labels"] = json!({"app": "postgres"});
+    for object in [read_pool, disabled, other] {
+        assert!(!is_concerned(&object, None), "{object}");
+        assert_eq!(created(&object), object);
+    }
+    assert!(is_concerned(&operators("core:1"), None));
+    assert!(is_concerned(&plain("core:1"), None));
+}

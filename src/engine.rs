@@ -1,0 +1,170 @@
+//! The service without its sockets: watches, stores, the loop, the webhook's route.
+//!
+//! What `run` puts behind listeners, what the library runs, and what tests run on an in-memory cluster.
+
+use std::{sync::Arc, time::Duration};
+
+use kube::Client;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    admission::{
+        review::Admitter,
+        router::{Webhook, router},
+    },
+    clock::Clock,
+    controller::{
+        foreign::ForeignWriters,
+        lease::{Elector, Leadership},
+        reconcile::Context,
+        stores::Stores,
+        watch::{self as watches, Dirty},
+        workers,
+    },
+    domain::Policy,
+    observe::{Board, Metrics, events::Events},
+};
+
+/// Who stands for election, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Election {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Tells this replica from others.
+    pub identity: String,
+}
+
+/// What the engine is to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Only these namespaces; all where empty.
+    pub namespaces: Vec<String>,
+    /// The flags of the core.
+    pub policy: Policy,
+    /// Decide and tell, write nothing.
+    pub dry_run: bool,
+    /// Longest time between two looks at a namespace.
+    pub recheck: Duration,
+    /// Run the loop; without it only the webhook's stores are kept.
+    pub runs_loop: bool,
+    /// Stand for election; without it this process always leads.
+    pub election: Option<Election>,
+    /// Name of this replica in Events.
+    pub instance: String,
+}
+
+/// A running engine. Dropping it stops everything at once, which is as safe as a crash.
+#[derive(Debug)]
+pub struct Engine {
+    /// What the watches saw.
+    pub stores: Arc<Stores>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// The webhook's route.
+    pub webhook: axum::Router,
+    tasks: JoinSet<&'static str>,
+    elector: JoinSet<()>,
+}
+
+impl Engine {
+    /// Starts everything. Returns at once; [`Stores::are_full`] tells when decisions begin. The lease is given up
+    /// when `stopping` becomes true.
+    #[must_use]
+    pub fn start(
+        client: Client,
+        settings: Settings,
+        clock: Clock,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let board = Arc::new(Board::default());
+        let metrics = Arc::new(Metrics::new(Arc::clone(&board)));
+        let dirty = Arc::new(Dirty::default());
+        let (mut tasks, mut elector) = (JoinSet::new(), JoinSet::new());
+        let Settings {
+            namespaces,
+            policy,
+            dry_run,
+            recheck,
+            runs_loop,
+            election,
+            instance,
+        } = settings;
+        let stores = watches::spawn(
+            &client,
+            &namespaces,
+            &policy.address_mode,
+            &dirty,
+            &mut tasks,
+        );
+        let admitter = Admitter {
+            stores: Arc::clone(&stores),
+            policy: policy.clone(),
+            dry_run,
+        };
+        let webhook = router(Webhook {
+            admitter: Arc::new(admitter),
+            metrics: Arc::clone(&metrics),
+        });
+        if runs_loop {
+            let leadership = match election {
+                None => Leadership::always(),
+                Some(Election {
+                    namespace,
+                    identity,
+                }) => {
+                    let (candidate, leadership) =
+                        Elector::new(client.clone(), &namespace, identity, clock);
+                    let mut stopping = stopping;
+                    elector.spawn(candidate.run(async move {
+                        // A closed channel means that whoever would say stop is gone: then this is over as well.
+                        let _ = stopping.wait_for(|stopping| *stopping).await;
+                    }));
+                    leadership
+                }
+            };
+            let (events, sending) = Events::new(client.clone(), instance);
+            let context = Context {
+                client,
+                stores: Arc::clone(&stores),
+                policy,
+                dry_run,
+                clock,
+                leadership,
+                foreign: ForeignWriters::default(),
+                board,
+                metrics: Arc::clone(&metrics),
+                events,
+            };
+            tasks.spawn(async move {
+                sending.await;
+                "events"
+            });
+            tasks.spawn(async move {
+                workers::run(Arc::new(context), dirty, recheck).await;
+                "loop"
+            });
+        }
+        Self {
+            stores,
+            metrics,
+            webhook,
+            tasks,
+            elector,
+        }
+    }
+
+    /// Waits until some task ends, which none does by itself; gives its name.
+    pub async fn ended(&mut self) -> &'static str {
+        match self.tasks.join_next().await {
+            Some(Ok(name)) => name,
+            Some(Err(_)) => "a task that panicked",
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the loop first, and then gives the lease up: nobody else may lead while a write of ours is under way.
+    pub async fn stop(mut self) {
+        self.tasks.shutdown().await;
+        while self.elector.join_next().await.is_some() {}
+    }
+}

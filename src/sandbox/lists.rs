@@ -1,0 +1,94 @@
+//! How lists and maps merge: which lists are maps by key, which are sets, and which are one value.
+//!
+//! The real server reads this from the OpenAPI schema; here a field's name decides, which is unambiguous for the kinds
+//! that the sandbox serves.
+
+use serde_json::{Map, Value};
+
+/// The lists of a kind, by family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lists {
+    /// Only the metadata's lists merge: custom resources, whose schema isn't read, and kinds without nested lists.
+    Meta,
+    /// A pod or something with a pod template.
+    Pod,
+    /// A Service, whose ports have other keys.
+    Service,
+    /// A webhook configuration.
+    Webhooks,
+}
+
+/// How a list of objects or scalars behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ListKind {
+    /// One value, owned and replaced as a whole.
+    Atomic,
+    /// Scalars, each owned by itself.
+    Set,
+    /// Objects that are identified by these fields.
+    Map(&'static [&'static str]),
+}
+
+impl Lists {
+    /// How the list in `field` behaves.
+    pub(super) fn list(self, field: &str) -> ListKind {
+        use ListKind::{Atomic, Map, Set};
+        match (self, field) {
+            (_, "ownerReferences") => Map(&["uid"]),
+            (_, "finalizers") => Set,
+            (
+                Self::Pod,
+                "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env",
+            )
+            | (Self::Pod, "imagePullSecrets" | "schedulingGates" | "resourceClaims")
+            | (Self::Webhooks, "webhooks" | "matchConditions") => Map(&["name"]),
+            (Self::Pod, "ports") => Map(&["containerPort", "protocol"]),
+            (Self::Service, "ports") => Map(&["port", "protocol"]),
+            (Self::Pod, "volumeMounts") => Map(&["mountPath"]),
+            (Self::Pod, "volumeDevices") => Map(&["devicePath"]),
+            (Self::Pod, "hostAliases" | "podIPs" | "hostIPs") => Map(&["ip"]),
+            (Self::Pod, "topologySpreadConstraints") => Map(&["topologyKey", "whenUnsatisfiable"]),
+            (Self::Pod | Self::Service, "conditions") => Map(&["type"]),
+            _ => Atomic,
+        }
+    }
+
+    /// Whether the object in `field` is one value: selectors and references.
+    pub(super) fn is_atomic_map(self, field: &str) -> bool {
+        const REFERENCES: [&str; 8] = [
+            "selector",
+            "labelSelector",
+            "fieldRef",
+            "resourceFieldRef",
+            "configMapKeyRef",
+            "secretKeyRef",
+            "nodeSelectorTerms",
+            "dataSource",
+        ];
+        match self {
+            Self::Meta => false,
+            Self::Pod | Self::Service => REFERENCES.contains(&field),
+            Self::Webhooks => matches!(field, "namespaceSelector" | "objectSelector"),
+        }
+    }
+}
+
+impl ListKind {
+    /// An item's path element as managed fields write it, `k:{"name":"core"}` or `v:"x"`; none in an atomic list.
+    pub(super) fn element(self, item: &Value) -> Option<String> {
+        match self {
+            Self::Atomic => None,
+            Self::Set => Some(format!("v:{item}")),
+            Self::Map(keys) => {
+                let keys: Map<_, _> = keys
+                    .iter()
+                    .filter_map(|&key| {
+                        let default = (key == "protocol").then(|| Value::from("TCP"));
+                        Some((key.to_owned(), item.get(key).cloned().or(default)?))
+                    })
+                    .collect();
+                Some(format!("k:{}", Value::Object(keys)))
+            }
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The server's state, and the way of a request through it: faults, routing, log.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::sync::{Notify, watch};
+use tower::BoxError;
+
+use super::{
+    SandboxOptions,
+    answer::{self, AnswerBody},
+    clock::Clock,
+    discovery,
+    error::ApiError,
+    faults::{ConnectionBroken, Fault, FaultHook},
+    kubelet::KubeletState,
+    object::Object,
+    record::{RequestLog, RequestRecord},
+    request::ApiRequest,
+    store::{Store, TableId},
+    watch::{View, Watch},
+};
+
+/// Whether clients reach the server. A new epoch breaks what was open in the old one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link {
+    pub(super) is_up: bool,
+    pub(super) epoch: u64,
+}
+
+/// What lies behind the lock.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) store: Store,
+    pub(super) log: RequestLog,
+    /// The rest of lists that clients read page by page, by continue token.
+    pub(super) pages: BTreeMap<u64, Page>,
+    pub(super) kubelet: KubeletState,
+}
+
+/// The objects of a list that were not sent yet, as they were when its first page was.
+#[derive(Clone, Debug)]
+pub(super) struct Page {
+    pub(super) version: u64,
+    pub(super) rest: std::vec::IntoIter<Arc<Object>>,
+}
+
+/// The server.
+pub(super) struct Inner {
+    pub(super) options: SandboxOptions,
+    pub(super) clock: Clock,
+    state: Mutex<State>,
+    faults: Mutex<Option<FaultHook>>,
+    link: watch::Sender<Link>,
+    /// Wakes the controllers.
+    pub(super) work: Notify,
+}
+
+impl Inner {
+    pub(super) fn new(options: SandboxOptions) -> Self {
+        let state = State {
+            store: Store::new(options.history_events_max),
+            log: RequestLog::new(options.requests_max),
+            pages: BTreeMap::new(),
+            kubelet: KubeletState::default(),
+        };
+        let (link, _) = watch::channel(Link {
+            is_up: true,
+            epoch: 0,
+        });
+        Self {
+            clock: Clock::starting_at(options.epoch),
+            options,
+            state: Mutex::new(state),
+            faults: Mutex::new(None),
+            link,
+            work: Notify::new(),
+        }
+    }
+
+    /// The state. Never held across an await.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // A panic of one test's task must not hide what happened behind poison errors of all others.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    pub(super) fn set_available(&self, is_up: bool) {
+        self.link.send_if_modified(|link| {
+            let changes = link.is_up != is_up;
+            link.is_up = is_up;
+            link.epoch += u64::from(changes && !is_up);
+            changes
+        });
+        self.work.notify_one();
+    }
+
+    pub(super) fn break_watches(&self) {
+        self.link.send_modify(|link| link.epoch += 1);
+    }
+
+    pub(super) fn is_available(&self) -> bool {
+        self.link.borrow().is_up
+    }
+
+    pub(super) fn set_faults(&self, hook: Option<FaultHook>) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = hook;
+    }
+
+    fn draw_fault(&self, request: &ApiRequest) -> Fault {
+        let hook = self
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        hook.map_or(Fault::None, |hook| hook(&request.info))
+    }
+
+    /// Serves one request of a client.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        user: Arc<str>,
+        request: Request<Body>,
+    ) -> Result<Response<AnswerBody>, BoxError> {
+        let (head, body) = request.into_parts();
+        let request = match ApiRequest::parse(&user, &head.method, &head.uri, &head.headers) {
+            Ok(request) => request,
+            Err(refusal) => return Ok(refusal.into_response()),
+        };
+        let body = body.collect().await?.to_bytes();
+        let outcome = self.serve_faulty(&request, body).await;
+        let code = outcome
+            .as_ref()
+            .ok()
+            .map(|response| response.status().as_u16());
+        let dry_run = !request.query.get("dryRun").is_empty();
+        let record = RequestRecord {
+            at: self.clock.elapsed(),
+            info: request.info,
+            code,
+            dry_run,
+        };
+        let mut state = self.state();
+        state.log.push(record);
+        let has_news = state.store.has_news();
+        drop(state);
+        if has_news {
+            self.work.notify_one();
+        }
+        Ok(outcome?)
+    }
+
+    async fn serve_faulty(
+        self: &Arc<Self>,
+        request: &ApiRequest,
+        body: Bytes,
+    ) -> Result<Response<AnswerBody>, ConnectionBroken> {
+        if !self.is_available() {
+            return Err(ConnectionBroken);
+        }
+        let mut watch_breaks_after = None;
+        let fault = self.draw_fault(request);
+        match fault {
+            Fault::None | Fault::LoseAnswer => {}
+            Fault::Delay(delay) => tokio::time::sleep(delay).await,
+            Fault::Status(code) => return Ok(ApiError::with_code(code).into_response()),
+            Fault::LoseRequest => return Err(ConnectionBroken),
+            Fault::DropWatchAfter(after) => watch_breaks_after = Some(after),
+        }
+        // It may have gone away during the delay.
+        if !self.is_available() {
+            return Err(ConnectionBroken);
+        }
+        let response = self
+            .route(request, body, watch_breaks_after)
+            .await
+            .unwrap_or_else(ApiError::into_response);
+        if fault == Fault::LoseAnswer || !self.is_available() {
+            Err(ConnectionBroken)
+        } else {
+            Ok(response)
+        }
+    }
+
+    async fn route(
+        self: &Arc<Self>,
+        request: &ApiRequest,
+        body: Bytes,
+        watch_breaks_after: Option<Duration>,
+    ) -> Result<Response<AnswerBody>, ApiError> {
+        let info = &request.info;
+        if info.resource.is_empty() {
+            return discovery::answer(&self.state().store, &request.path)
+                .map(|body| answer::Answer::json(&body).into_response());
+        }
+        if info.group == "authorization.k8s.io" && info.verb == "create" {
+            return discovery::allow_access(&body).map(|body| {
+                answer::Answer {
+                    code: 201,
+                    ..answer::Answer::json(&body)
+                }
+                .into_response()
+            });
+        }
+        let table = self.find_table(request)?;
+        match info.verb {
+            "watch" => {
+                let view = view(request)?;
+                let state = self.state();
+                let watch =
+                    Watch::open(self, &state.store, table, view, request, watch_breaks_after)?;
+                Ok(answer::stream(watch.lines()))
+            }
+            "list" => self.list(table, request).map(answer::Answer::into_response),
+            "get" => self.get(table, request).map(answer::Answer::into_response),
+            _ => self
+                .write(table, request, &body)
+                .await
+                .map(answer::Answer::into_response),
+        }
+    }
+
+    fn find_table(&self, request: &ApiRequest) -> Result<TableId, ApiError> {
+        let info = &request.info;
+        let state = self.state();
+        let Some(table) = state.store.find(&info.group, &info.version, &info.resource) else {
+            let group_exists = state
+                .store
+                .kinds()
+                .any(|(_, kind)| kind.group == info.group && kind.version == info.version);
+            return Err(if group_exists {
+                ApiError::resource_not_found()
+            } else {
+                ApiError::page_not_found()
+            });
+        };
+        let kind = &state.store.table(table).kind;
+        let known_subresource = match info.subresource.as_str() {
+            "" => true,
+            "status" => kind.has_status,
+            "scale" => kind.has_scale,
+            _ => false,
+        };
+        let wrong_scope = !kind.namespaced && !info.namespace.is_empty();
+        if wrong_scope || !known_subresource {
+            return Err(ApiError::resource_not_found());
+        }
+        if kind.namespaced
+            && info.namespace.is_empty()
+            && !matches!(info.verb, "list" | "watch" | "deletecollection")
+        {
+            return Err(ApiError::method_not_allowed());
+        }
+        Ok(table)
+    }
+}
+
+/// What a get, a list or a watch wants to see.
+pub(super) fn view(request: &ApiRequest) -> Result<View, ApiError> {
+    let query = &request.query;
+    let mut selector =
+        super::selector::Selector::parse(query.get("labelSelector"), query.get("fieldSelector"))?;
+    if !request.info.name.is_empty() {
+        selector = selector.and_name(&request.info.name);
+    }
+    Ok(View {
+        namespace: request.info.namespace.clone(),
+        selector,
+        metadata_only: request.metadata_only,
+    })
+}

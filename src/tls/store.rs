@@ -1,0 +1,65 @@
+//! The pair that new handshakes use, and the TLS settings around it.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::{
+    ServerConfig,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+    version::{TLS12, TLS13},
+};
+
+use super::{ServingCertificate, provider};
+
+/// Holds the current serving certificate. Empty at first: handshakes then fail, and so must
+/// readiness.
+///
+/// *Guarantees*: a handshake sees either the old pair or the new one, never a mixture; connections
+/// that are open stay as they are.
+#[derive(Debug, Default)]
+pub struct CertificateStore {
+    current: ArcSwapOption<ServingCertificate>,
+}
+
+impl CertificateStore {
+    /// From here on new handshakes use `certificate`.
+    pub fn replace(&self, certificate: ServingCertificate) {
+        self.current.store(Some(Arc::new(certificate)));
+    }
+
+    /// What new handshakes use, for its dates.
+    #[must_use]
+    pub fn current(&self) -> Option<Arc<ServingCertificate>> {
+        self.current.load_full()
+    }
+
+    /// Whether handshakes can succeed at all.
+    #[must_use]
+    pub fn has_certificate(&self) -> bool {
+        self.current.load().is_some()
+    }
+}
+
+impl ResolvesServerCert for CertificateStore {
+    /// The API server sends no name for a webhook reached by an IP, so all names get the one pair.
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load().as_ref()?.certified_key())
+    }
+}
+
+/// TLS 1.2 and 1.3 with the pairs of `store`, HTTP/2 offered before HTTP/1.1, no client
+/// certificates: the API server presents one only where its administrator configures that.
+///
+/// # Panics
+/// Never: the provider's suites cover both versions.
+#[must_use]
+pub fn server_config(store: Arc<CertificateStore>) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .expect("aws-lc has suites for both versions")
+        .with_no_client_auth()
+        .with_cert_resolver(store);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config
+}

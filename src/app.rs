@@ -135,7 +135,7 @@ impl App {
         }
         let http = listen(args.http_listen, "--http-listen").await?;
         let (stopping, stopped) = watch::channel(false);
-        let settings = settings(&args, client.default_namespace());
+        let settings = args.settings(client.default_namespace());
         let engine = Engine::start(client, settings, clock, stopped);
         Ok(Self {
             engine,
@@ -283,26 +283,26 @@ fn health(engine: &Engine, certificates: Option<Arc<CertificateStore>>) -> Arc<H
     })
 }
 
-fn settings(args: &AppArgs, account_namespace: &str) -> Settings {
-    let own_namespace = args
-        .own_namespace
-        .clone()
-        .unwrap_or_else(|| account_namespace.to_owned());
-    let identity = identity();
-    Settings {
-        namespaces: args.namespaces.clone(),
-        policy: args.rollout.policy(
-            &args.discovery,
-            format!("{own_namespace}/{}", names::STELLAR_PEERS),
-        ),
-        dry_run: args.dry_run,
-        recheck: args.discovery.discovery_interval,
-        runs_loop: !args.no_discovery,
-        instance: identity.clone(),
-        election: args.leader_election.then_some(Election {
-            namespace: own_namespace,
-            identity,
-        }),
+impl AppArgs {
+    /// The flags as the engine takes them. `account_namespace` is that of the account in use.
+    #[must_use]
+    pub fn settings(&self, account_namespace: &str) -> Settings {
+        let own_namespace = self.own_namespace.as_deref().unwrap_or(account_namespace);
+        let identity = identity();
+        let writer = format!("{own_namespace}/{}", names::STELLAR_PEERS);
+        let election = Election {
+            namespace: own_namespace.to_owned(),
+            identity: identity.clone(),
+        };
+        Settings {
+            namespaces: self.namespaces.clone(),
+            policy: self.rollout.policy(&self.discovery, writer),
+            dry_run: self.dry_run,
+            recheck: self.discovery.discovery_interval,
+            runs_loop: !self.no_discovery,
+            instance: identity,
+            election: self.leader_election.then_some(election),
+        }
     }
 }
 

@@ -267,7 +267,7 @@ pub fn is_same_but_for_our_parts(one: &Value, other: &Value) -> bool {
 
 /// The template without our parts: what is left is what others wrote.
 #[must_use]
-pub fn strip(template: &Value, our_port: &OurPort) -> Value {
+pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
     let mut left = template.clone();
     let ours_only = !Template::new(template)
         .all_containers()

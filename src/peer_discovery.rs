@@ -1,0 +1,216 @@
+//! Peer discovery as four functions, for programs that have a client and a loop of their own.
+//!
+//! They are thin: the same core decides as in the service. One call sees one instant, so what only time can tell is
+//! taken from what the cluster has written down.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kube::{Api, Client, ResourceExt, api::ListParams};
+use tokio::sync::watch;
+
+use crate::{
+    api::{StellarNodeObject, names},
+    clock::Clock,
+    controller::apply::{self, Fresh, ReconcileError, request},
+    domain::{
+        Decision, Memory, Moment, Now, Policy, Snapshot, decide,
+        node::NodeName,
+        peer::PeerAddress,
+        peer_list::PeerList,
+        snapshot::{ConfigMapView, StatefulSetView, StellarNodeView, parse_time},
+    },
+    engine::{Engine, Settings},
+};
+
+/// What these functions return.
+pub type Result<T, E = ReconcileError> = std::result::Result<T, E>;
+
+/// The validators of a namespace that can be reached.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PeerDiscoveryResult {
+    /// Their addresses, sorted and unique; without those of the excluded node.
+    pub peers: Vec<PeerAddress>,
+    /// Validators that are not suspended and have a StatefulSet with at least one replica.
+    pub active_validator_count: usize,
+    /// The ConfigMap says something else, or isn't there.
+    pub changed: bool,
+    list: Option<PeerList>,
+    stored: Option<Arc<ConfigMapView>>,
+}
+
+/// Finds the validators of `namespace` that can be reached; `exclude_node` is left out of `peers`.
+///
+/// # Errors
+/// [`ReconcileError`] where a part of the namespace can't be read: half a view is no view.
+pub async fn discover_peers(
+    client: &Client,
+    namespace: &str,
+    exclude_node: Option<&str>,
+) -> Result<PeerDiscoveryResult> {
+    let (snapshot, _) = read(client, namespace).await?;
+    let decision = decide_once(&snapshot, Clock::system().now());
+    let excluded = exclude_node.and_then(|name| {
+        decision
+            .discovery
+            .listings
+            .iter()
+            .find(|(node, _)| node.as_str() == name)
+    });
+    let mut peers = decision.discovery.peers();
+    for address in excluded
+        .into_iter()
+        .flat_map(|(_, listing)| listing.addresses())
+    {
+        peers.remove(address);
+    }
+    Ok(PeerDiscoveryResult {
+        peers: peers.into_iter().collect(),
+        active_validator_count: crate::domain::survey::candidates(&decision.survey).count(),
+        changed: decision.writes_list,
+        list: decision.list,
+        stored: snapshot.config_map,
+    })
+}
+
+/// Creates or updates ConfigMap `stellar-peers`; true where it had to be written.
+///
+/// The whole list is written, whoever was excluded from `peers`: the ConfigMap is for all.
+///
+/// # Errors
+/// [`ReconcileError`]; [`ReconcileError::Conflict`] where the ConfigMap changed since the discovery.
+pub async fn ensure_peers_config_map(
+    client: &Client,
+    namespace: &str,
+    discovery_result: &PeerDiscoveryResult,
+) -> Result<bool> {
+    let PeerDiscoveryResult {
+        changed,
+        list,
+        stored,
+        ..
+    } = discovery_result;
+    let Some(list) = list.as_ref().filter(|_| *changed) else {
+        return Ok(false);
+    };
+    let now = Clock::system().now().wall;
+    apply::apply_list(client, namespace, list, stored.as_deref(), now).await?;
+    Ok(true)
+}
+
+/// Starts the restarts that may start now, and returns; never all at once. Call it again to go on.
+///
+/// How long the membership has been the same is taken from the list's `discovered_at`. Whoever is Ready counts as up,
+/// however short a time that is: for `--min-ready` and everything else that takes time run [`watch_peers`].
+///
+/// # Errors
+/// [`ReconcileError`]; what was started before the error stays started.
+pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<()> {
+    let (snapshot, fresh) = read(client, namespace).await?;
+    let clock = Clock::system();
+    let decision = decide_once(&snapshot, clock.now());
+    for start in decision.plan.starts() {
+        if let Some(object) = fresh.stateful_sets.get(&start.node) {
+            apply::restart(client, namespace, object, start, clock.now().wall).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the list of one namespace true and restarts its validators one after the other, for ever.
+///
+/// The service without webhook and without election: run it once per namespace and cluster.
+pub async fn watch_peers(client: Client, namespace: String) {
+    let policy = policy(&namespace);
+    let settings = Settings {
+        namespaces: vec![namespace],
+        policy,
+        dry_run: false,
+        recheck: Duration::from_secs(30),
+        runs_loop: true,
+        election: None,
+        instance: names::STELLAR_PEERS.to_owned(),
+    };
+    let (_stopping, stopped) = watch::channel(false);
+    let mut engine = Engine::start(client, settings, Clock::system(), stopped);
+    let name = engine.ended().await;
+    tracing::error!(name, "Peer discovery ended unexpectedly");
+}
+
+fn policy(namespace: &str) -> Policy {
+    Policy {
+        writer: format!("{namespace}/{}", names::STELLAR_PEERS),
+        ..Policy::default()
+    }
+}
+
+async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
+    let nodes = Api::<StellarNodeObject>::namespaced(client.clone(), namespace);
+    let nodes = request("list", "StellarNodes", async {
+        match nodes.list(&ListParams::default()).await {
+            Ok(nodes) => Ok(nodes.items),
+            // The kind is not installed: there are plain StatefulSets only.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    });
+    let nodes = nodes.await?;
+    let fresh = apply::read_fresh(client, namespace).await?;
+    let named = |node: &StellarNodeObject| {
+        Some((
+            NodeName::new(&node.name_any()).ok()?,
+            Arc::new(StellarNodeView::from(node)),
+        ))
+    };
+    let sets = fresh.stateful_sets.iter();
+    let snapshot = Snapshot {
+        namespace: namespace.to_owned(),
+        stellar_nodes: nodes.iter().filter_map(named).collect(),
+        stateful_sets: sets
+            .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
+            .collect(),
+        pods: fresh
+            .pods
+            .iter()
+            .map(|(name, pod)| (name.clone(), Arc::new(pod.clone())))
+            .collect(),
+        services: BTreeMap::new(),
+        config_map: fresh.config_map.clone().map(Arc::new),
+    };
+    Ok((snapshot, fresh))
+}
+
+/// One look: the memory is as old as the list is.
+fn decide_once(snapshot: &Snapshot, now: Now) -> Decision {
+    let policy = Policy {
+        min_ready: Duration::ZERO,
+        ..policy(&snapshot.namespace)
+    };
+    let written = snapshot
+        .config_map
+        .as_ref()
+        .and_then(|map| discovered_at(map.metadata.as_deref()?));
+    let age = written.and_then(|written| Duration::try_from(now.wall.duration_since(written)).ok());
+    let mut memory = Memory::default();
+    let first = Now {
+        moment: Moment::default(),
+        ..now
+    };
+    let _ = decide(snapshot, &mut memory, &policy, first);
+    decide(
+        snapshot,
+        &mut memory,
+        &policy,
+        Now {
+            moment: Moment(age.unwrap_or_default()),
+            ..now
+        },
+    )
+}
+
+fn discovered_at(metadata: &str) -> Option<jiff::Timestamp> {
+    metadata
+        .split(',')
+        .find_map(|part| part.strip_prefix("discovered_at="))
+        .and_then(parse_time)
+}

@@ -218,7 +218,7 @@ fn admission_request(uid: &str, request: &ApiRequest, draft: &Draft) -> Value {
     let Kind {
         group,
         version,
-        kind,
+        name: kind,
         plural,
         ..
     } = &*draft.kind;
@@ -337,7 +337,7 @@ fn apply_patch(encoded: &Value, draft: &mut Draft) -> Result<(), String> {
     let operations = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
     patch::json(&mut draft.new, &operations)
         .map_err(|_| "the webhook's patch does not fit the object".to_owned())?;
-    (draft.kind.rules.decode)(&draft.new).map_err(|error| error.to_string())?;
+    draft.new = (draft.kind.rules.prune)(draft.new.take()).map_err(|error| error.to_string())?;
     if meta_str(&draft.new, "name") != draft.key.name {
         return Err("the webhook changed the object's name".to_owned());
     }

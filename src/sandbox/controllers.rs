@@ -184,7 +184,7 @@ impl Controllers {
             };
             match task {
                 Task::SyncStatefulSet(key) => {
-                    stateful_set::sync(&mut work, &mut self.revisions, &key)
+                    stateful_set::sync(&mut work, &mut self.revisions, &key);
                 }
                 Task::StartPod(pod) => kubelet::start(&mut work, &pod),
                 Task::ProbePod(pod) => kubelet::probe(&mut work, &pod),

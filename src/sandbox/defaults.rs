@@ -18,7 +18,8 @@ pub(super) fn normalize(value: &mut Value, is_custom: bool) {
     }
 }
 
-fn drop_nulls(value: &mut Value) {
+/// Removes nulls, at any depth.
+pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|_, entry| !entry.is_null());
@@ -189,6 +190,15 @@ pub(super) fn pod(value: &mut Value) {
     let spec = map_mut(value, "spec");
     pod_spec(spec);
     default(spec, "enableServiceLinks", true);
+    // What the admission plugins Priority and DefaultTolerationSeconds add.
+    default(spec, "priority", 0);
+    default(spec, "preemptionPolicy", "PreemptLowerPriority");
+    let tolerates = |key: &str| json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+    let tolerations = [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ];
+    default(spec, "tolerations", tolerations.map(tolerates).to_vec());
     default(
         as_map(value),
         "status",

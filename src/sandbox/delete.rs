@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::{
     answer::Answer,
+    draft::is_finished,
     error::ApiError,
     object::{Key, items, set_meta},
     request::ApiRequest,
     server::{Inner, State, view},
     store::TableId,
-    write::is_finished,
 };
 
 /// The finalizers by which the garbage collector is told how to treat dependents.
@@ -73,10 +73,13 @@ impl Inner {
                 return Err(ApiError::precondition(&kind, &key.name, what, wanted, is));
             }
         }
-        let success = json!({
+        let mut success = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success",
-            "details": {"name": key.name, "group": kind.group, "kind": kind.plural, "uid": object.uid()},
+            "details": {"name": key.name, "kind": kind.plural, "uid": object.uid()},
         });
+        if !kind.group.is_empty() {
+            success["details"]["group"] = kind.group.as_ref().into();
+        }
         if options["dryRun"]
             .as_array()
             .is_some_and(|stages| !stages.is_empty())
@@ -96,11 +99,13 @@ impl Inner {
                 .clock
                 .date_in(std::time::Duration::from_secs(grace_seconds));
             set_meta(&mut value, "deletionTimestamp", Some(date.into()));
-            set_meta(
-                &mut value,
-                "deletionGracePeriodSeconds",
-                Some(grace_seconds.into()),
-            );
+            if !kind.is("", "namespaces") {
+                set_meta(
+                    &mut value,
+                    "deletionGracePeriodSeconds",
+                    Some(grace_seconds.into()),
+                );
+            }
             propagate(&mut value, options);
             if kind.is("", "namespaces") {
                 value["status"]["phase"] = "Terminating".into();
@@ -112,7 +117,12 @@ impl Inner {
         }
         if is_finished(&kind, &value) {
             state.remove(id, key);
-            return Ok(Answer::json(&success));
+            // Of a pod the last state is told, of anything else only that it is gone.
+            return Ok(Answer::json(if kind.is("", "pods") {
+                &value
+            } else {
+                &success
+            }));
         }
         if value == *object.value() {
             return Ok(Answer::ok(object.json().clone()));

@@ -71,8 +71,8 @@ fn resources(store: &Store, group: &str, version: &str) -> Result<Value, ApiErro
 fn resource(kind: &Kind) -> Vec<Value> {
     let entry = |name: String, verbs: &[&str]| {
         json!({
-            "name": name, "singularName": kind.kind.to_lowercase(), "namespaced": kind.namespaced,
-            "kind": kind.kind, "verbs": verbs,
+            "name": name, "singularName": kind.name.to_lowercase(), "namespaced": kind.namespaced,
+            "kind": kind.name, "verbs": verbs,
         })
     };
     let verbs = [
@@ -86,13 +86,9 @@ fn resource(kind: &Kind) -> Vec<Value> {
         "watch",
     ];
     let mut entries = vec![entry(kind.plural.to_string(), &verbs)];
-    for (subresource, is_there) in [("status", kind.has_status), ("scale", kind.has_scale)] {
-        if is_there {
-            entries.push(entry(
-                format!("{}/{subresource}", kind.plural),
-                &["get", "patch", "update"],
-            ));
-        }
+    for subresource in kind.subresources {
+        let name = format!("{}/{subresource}", kind.plural);
+        entries.push(entry(name, &["get", "patch", "update"]));
     }
     entries
 }

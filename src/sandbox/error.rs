@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::kinds::Kind;
+use super::{kinds::Kind, object::Key};
 
 /// One entry of `details.causes`: which field is wrong, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,11 @@ impl Cause {
         Self::new("FieldValueRequired", field, message)
     }
 
+    pub(super) fn not_supported(field: impl Into<String>, value: &Value, supported: &str) -> Self {
+        let message = format!("Unsupported value: {value}: supported values: {supported}");
+        Self::new("FieldValueNotSupported", field, message)
+    }
+
     pub(super) fn not_found(field: impl Into<String>, value: &str) -> Self {
         Self::new("FieldValueNotFound", field, format!("Not found: {value:?}"))
     }
@@ -62,7 +67,8 @@ impl Cause {
         )
     }
 
-    pub(super) fn manager_conflict(field: String, manager: &str) -> Self {
+    /// A field that another manager owns.
+    fn manager_conflict(field: &str, manager: &str) -> Self {
         Self::new(
             "FieldManagerConflict",
             field,
@@ -102,8 +108,21 @@ impl ApiError {
         }
     }
 
+    /// One that says nothing about an object: Go's `NewGenericServerResponse`.
+    fn generic(code: u16, reason: &str, message: &str) -> Self {
+        Self {
+            details: json!({}),
+            ..Self::new(code, reason, message)
+        }
+    }
+
     fn about(code: u16, reason: &str, kind: &Kind, name: &str, message: String) -> Self {
-        let details = json!({"name": name, "group": kind.group, "kind": kind.plural});
+        let mut details = json!({"kind": kind.plural});
+        for (field, value) in [("name", name), ("group", &kind.group)] {
+            if !value.is_empty() {
+                details[field] = value.into();
+            }
+        }
         Self {
             details,
             ..Self::new(code, reason, message)
@@ -123,11 +142,8 @@ impl ApiError {
     }
 
     pub(super) fn resource_not_found() -> Self {
-        Self::new(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        )
+        let message = "the server could not find the requested resource";
+        Self::generic(404, "NotFound", message)
     }
 
     pub(super) fn not_found(kind: &Kind, name: &str) -> Self {
@@ -159,6 +175,17 @@ impl ApiError {
         Self::conflict(kind, name, why)
     }
 
+    /// A replace that names another uid than the stored one.
+    pub(super) fn other_uid(kind: &Kind, key: &Key, wanted: &str, is: &str) -> Self {
+        let place = format!("/registry/{}/{}/{}", kind.plural, key.namespace, key.name);
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: {place}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {wanted}, UID in object meta: {is}"
+        );
+        Self::conflict(kind, &key.name, &why)
+    }
+
+    /// A deletion whose precondition doesn't hold.
     pub(super) fn precondition(
         kind: &Kind,
         name: &str,
@@ -166,33 +193,47 @@ impl ApiError {
         wanted: &str,
         is: &str,
     ) -> Self {
-        let why = format!(
-            "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}"
+        let guess = if what == "UID" {
+            "deleted and then recreated"
+        } else {
+            "modified"
+        };
+        let message = format!(
+            "Operation cannot be fulfilled on {} {name:?}: the {what} in the precondition ({wanted}) does not match the \
+             {what} in record ({is}). The object might have been {guess}",
+            kind.name
         );
-        Self::conflict(kind, name, &why)
+        let mut error = Self::about(409, "Conflict", kind, name, message);
+        error.details["kind"] = kind.name.as_ref().into();
+        error
     }
 
-    /// Server-side apply meets fields of other managers.
-    pub(super) fn apply_conflict(causes: &[Cause]) -> Self {
-        let noun = if causes.len() == 1 {
-            "conflict"
-        } else {
-            "conflicts"
+    /// Server-side apply meets fields of other managers: each with the paths that it owns.
+    pub(super) fn apply_conflict(conflicts: &[(&str, Vec<String>)]) -> Self {
+        let total: usize = conflicts.iter().map(|(_, paths)| paths.len()).sum();
+        let list = match conflicts {
+            [(manager, paths)] if paths.len() == 1 => {
+                format!("conflict with {manager:?}: {}", paths[0])
+            }
+            several => {
+                let each = several.iter().map(|(manager, paths)| {
+                    format!("conflicts with {manager:?}:\n- {}", paths.join("\n- "))
+                });
+                each.collect::<Vec<_>>().join("\n")
+            }
         };
-        let list: Vec<_> = causes
-            .iter()
-            .map(|c| format!("{}: {}", c.message, c.field))
-            .collect();
-        let message = format!(
-            "Apply failed with {} {noun}: {}",
-            causes.len(),
-            list.join(", ")
-        );
+        let noun = if total == 1 { "conflict" } else { "conflicts" };
+        let causes = conflicts.iter().flat_map(|(manager, paths)| {
+            paths
+                .iter()
+                .map(|path| Cause::manager_conflict(path, manager))
+        });
+        let message = format!("Apply failed with {total} {noun}: {list}");
         Self {
             details: json!({}),
             ..Self::new(409, "Conflict", message)
         }
-        .with_causes(causes)
+        .with_causes(&causes.collect::<Vec<_>>())
     }
 
     pub(super) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
@@ -203,9 +244,9 @@ impl ApiError {
             format!("[{}]", texts.join(", "))
         };
         let what = if kind.group.is_empty() {
-            kind.kind.to_string()
+            kind.name.to_string()
         } else {
-            format!("{}.{}", kind.kind, kind.group)
+            format!("{}.{}", kind.name, kind.group)
         };
         let mut error = Self::about(
             422,
@@ -214,17 +255,24 @@ impl ApiError {
             name,
             format!("{what} {name:?} is invalid: {list}"),
         );
-        error.details["kind"] = kind.kind.as_ref().into();
+        error.details["kind"] = kind.name.as_ref().into();
         error.with_causes(causes)
+    }
+
+    /// Wrong options of a request.
+    pub(super) fn invalid_options(options: &str, cause: &Cause) -> Self {
+        let message = format!("{options}.meta.k8s.io \"\" is invalid: {}", cause.text());
+        Self {
+            details: json!({"group": "meta.k8s.io", "kind": options}),
+            ..Self::new(422, "Invalid", message)
+        }
+        .with_causes(std::slice::from_ref(cause))
     }
 
     /// What a failed `test` of a JSON patch and a patch that doesn't fit the object both get.
     pub(super) fn patch_refused() -> Self {
-        Self::new(
-            422,
-            "Invalid",
-            "the server rejected our request due to an error in our request",
-        )
+        let message = "the server rejected our request due to an error in our request";
+        Self::generic(422, "Invalid", message)
     }
 
     pub(super) fn namespace_terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
@@ -250,13 +298,11 @@ impl ApiError {
 
     pub(super) fn method_not_allowed() -> Self {
         let message = "the server does not allow this method on the requested resource";
-        Self::new(405, "MethodNotAllowed", message)
+        Self::generic(405, "MethodNotAllowed", message)
     }
 
     pub(super) fn unsupported_media_type() -> Self {
-        let message = "the body of the request was in an unknown format - accepted media types include: \
-                       application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-        Self::new(415, "UnsupportedMediaType", message)
+        Self::generic(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     }
 
     pub(super) fn internal(message: impl std::fmt::Display) -> Self {
@@ -301,6 +347,11 @@ impl ApiError {
         });
         if !self.details.is_null() {
             status["details"] = self.details.clone();
+        }
+        if self.reason.is_empty()
+            && let Some(status) = status.as_object_mut()
+        {
+            status.remove("reason");
         }
         status
     }

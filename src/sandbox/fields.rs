@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::lists::{ListKind, Lists};
+use super::lists::{ListKind, Lists, item_name};
 
 /// A set of paths, as a tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,10 +134,9 @@ impl FieldSet {
 
     /// Takes away what nobody owns: identity and what the server itself writes.
     pub(super) fn strip_system_fields(&mut self) {
-        const SYSTEM: [&str; 10] = [
+        const SYSTEM: [&str; 9] = [
             "f:name",
             "f:namespace",
-            "f:generateName",
             "f:uid",
             "f:resourceVersion",
             "f:generation",
@@ -189,28 +188,24 @@ pub(super) fn of_value(value: &Value, lists: Lists) -> FieldSet {
 }
 
 fn of_config(value: &Value, lists: Lists, name: &str) -> FieldSet {
-    match value {
-        Value::Object(map) if !map.is_empty() && !lists.is_atomic_map(name) => {
-            let child =
-                |(name, value): (&String, &Value)| (field(name), of_config(value, lists, name));
-            FieldSet {
-                member: false,
-                children: map.iter().map(child).collect(),
-            }
-        }
-        Value::Array(list) if !list.is_empty() && lists.list(name) != ListKind::Atomic => {
+    let children: BTreeMap<_, _> = match value {
+        Value::Object(map) if !map.is_empty() && !lists.is_atomic_map(name) => map
+            .iter()
+            .map(|(name, value)| (field(name), of_config(value, lists, name)))
+            .filter(|(_, set)| !set.is_empty())
+            .collect(),
+        Value::Array(list) if lists.list(name) != ListKind::Atomic => {
             let child = |item: &Value| {
-                Some((
-                    lists.list(name).element(item)?,
-                    member(of_config(item, lists, "")),
-                ))
+                let set = of_config(item, lists, item_name(name));
+                Some((lists.list(name).element(item)?, member(set)))
             };
-            FieldSet {
-                member: false,
-                children: list.iter().filter_map(child).collect(),
-            }
+            list.iter().filter_map(child).collect()
         }
-        _ => FieldSet::leaf(),
+        _ => return FieldSet::leaf(),
+    };
+    FieldSet {
+        member: false,
+        children,
     }
 }
 
@@ -268,7 +263,7 @@ fn compare_field(
                     old.get(element).copied(),
                     new.get(element).copied(),
                     lists,
-                    "",
+                    item_name(name),
                 );
                 (element.clone(), sets)
             }))
@@ -307,8 +302,12 @@ fn everything(value: &Value, lists: Lists, name: &str) -> FieldSet {
             .map(|(name, value)| (field(name), everything(value, lists, name)))
             .collect(),
         Value::Array(list) => {
-            let item =
-                |item: &Value| Some((lists.list(name).element(item)?, everything(item, lists, "")));
+            let item = |item: &Value| {
+                Some((
+                    lists.list(name).element(item)?,
+                    everything(item, lists, item_name(name)),
+                ))
+            };
             list.iter().filter_map(item).collect()
         }
         _ => BTreeMap::new(),

@@ -31,7 +31,7 @@ fn collection(object: &Value) -> String {
     )
 }
 
-/// The CustomResourceDefinition of StellarNode, with `status` and an open schema.
+/// The `CustomResourceDefinition` of StellarNode, with `status` and an open schema.
 #[must_use]
 pub fn stellar_node_definition() -> Value {
     json!({

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::{
     controllers::{Task, Work},
     delete::{FOREGROUND, ORPHAN},
+    draft::is_finished,
     object::{Key, Object, is_terminating, items, owner_uids, set_meta},
     store::{Event, TableId},
-    write::is_finished,
 };
 
 /// Plans what an event means for dependents and owners.
@@ -117,7 +117,7 @@ fn disown(work: &mut Work<'_>, table: TableId, key: &Key, owner: &str) {
         |reference| reference["uid"] == owner,
     );
     work.update(table, &object, |value| {
-        set_meta(value, "ownerReferences", remaining)
+        set_meta(value, "ownerReferences", remaining);
     });
 }
 
@@ -187,7 +187,7 @@ pub(super) fn empty_namespace(work: &mut Work<'_>, name: &str) {
             value["spec"]
                 .as_object_mut()
                 .and_then(|spec| spec.remove("finalizers")),
-        )
+        );
     });
     work.state.remove(namespaces, &key);
 }

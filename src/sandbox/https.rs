@@ -34,11 +34,15 @@ pub struct Https {
 
 /// Kept HTTP/2 connections, by the webhook's configuration. HTTP/1.1 ones are made anew for each call.
 #[derive(Default)]
-struct Connections(Mutex<BTreeMap<(String, Vec<u8>), http2::SendRequest<Full<Bytes>>>>);
+struct Connections(Mutex<BTreeMap<Key, Http2>>);
+
+/// An authority, and the bundle that it is trusted by.
+type Key = (String, Vec<u8>);
+type Http2 = http2::SendRequest<Full<Bytes>>;
 
 enum Connection {
     Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http2(Http2),
 }
 
 impl fmt::Debug for Https {
@@ -116,7 +120,7 @@ impl Https {
 }
 
 impl Connections {
-    fn get(&self, key: &(String, Vec<u8>)) -> Option<http2::SendRequest<Full<Bytes>>> {
+    fn get(&self, key: &Key) -> Option<Http2> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -124,7 +128,7 @@ impl Connections {
             .cloned()
     }
 
-    fn keep(&self, key: (String, Vec<u8>), sender: http2::SendRequest<Full<Bytes>>) {
+    fn keep(&self, key: Key, sender: Http2) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -14,11 +14,12 @@ use k8s_openapi::{
         events::v1::Event as EventsEvent,
     },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{defaults, error::Cause, lists::Lists, validate};
+use super::{defaults, error::Cause, lists::Lists, validate, validate_pods};
 
 type Text = Cow<'static, str>;
 
@@ -27,19 +28,29 @@ type Text = Cow<'static, str>;
 pub(super) struct Kind {
     pub(super) group: Text,
     pub(super) version: Text,
-    pub(super) kind: Text,
+    /// As objects carry it in `kind`.
+    pub(super) name: Text,
     pub(super) plural: Text,
     pub(super) namespaced: bool,
-    pub(super) has_status: bool,
-    pub(super) has_scale: bool,
+    pub(super) subresources: &'static [&'static str],
     /// Whether `metadata.generation` counts the changes of everything but metadata and status.
     pub(super) counts_generation: bool,
-    /// Whether a replace may leave `resourceVersion` out.
-    pub(super) updates_unconditionally: bool,
+    pub(super) update_policy: UpdatePolicy,
     /// Custom resources know no strategic merge patch.
     pub(super) is_custom: bool,
     pub(super) lists: Lists,
     pub(super) rules: Rules,
+}
+
+/// What a replace has to say about the version that it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UpdatePolicy {
+    /// It may leave `resourceVersion` out.
+    Unconditional,
+    /// It must name the `resourceVersion`.
+    Versioned,
+    /// It must name the `resourceVersion`, or creates the object where there is none.
+    CreatesToo,
 }
 
 /// What a kind fills in and what it refuses.
@@ -49,8 +60,8 @@ pub(super) struct Rules {
     pub(super) default: fn(&mut Value),
     /// Says what is wrong with an object, given the stored one on an update.
     pub(super) validate: fn(Option<&Value>, &Value, &mut Vec<Cause>),
-    /// Whether the JSON has the types of the Go structs; the error is serde's.
-    pub(super) decode: fn(&Value) -> Result<(), serde_json::Error>,
+    /// Drops fields that the kind doesn't have, and refuses values of wrong types.
+    pub(super) prune: fn(Value) -> Result<Value, serde_json::Error>,
 }
 
 impl std::fmt::Debug for Rules {
@@ -59,13 +70,15 @@ impl std::fmt::Debug for Rules {
     }
 }
 
-fn typed<T: for<'a> Deserialize<'a>>(value: &Value) -> Result<(), serde_json::Error> {
-    T::deserialize(value).map(drop)
+/// There and back through the generated struct.
+fn typed<T: DeserializeOwned + Serialize>(value: Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<T>(value)?)
 }
 
 /// A custom resource's metadata has types; the rest is whatever its schema says, which isn't read.
-fn untyped(value: &Value) -> Result<(), serde_json::Error> {
-    typed::<k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta>(&value["metadata"])
+fn untyped(value: Value) -> Result<Value, serde_json::Error> {
+    ObjectMeta::deserialize(&value["metadata"])?;
+    Ok(value)
 }
 
 fn nothing(_: &mut Value) {}
@@ -91,37 +104,54 @@ impl Kind {
         }
     }
 
+    /// Whether clients can't write the status along with the rest.
+    pub(super) fn has_status(&self) -> bool {
+        self.subresources.contains(&"status")
+    }
+
     /// Whether this is the built-in kind of that group and plural name.
     pub(super) fn is(&self, group: &str, plural: &str) -> bool {
         self.group == group && self.plural == plural
     }
 
-    fn new<T: for<'a> Deserialize<'a>>(
-        group: &'static str,
-        kind: &'static str,
-        plural: &'static str,
-    ) -> Self {
+    /// A namespaced kind without anything special.
+    fn new<T>(group: &'static str, name: &'static str, plural: &'static str) -> Self
+    where
+        T: DeserializeOwned + Serialize,
+    {
         Self {
             group: group.into(),
             version: "v1".into(),
-            kind: kind.into(),
+            name: name.into(),
             plural: plural.into(),
             namespaced: true,
-            has_status: false,
-            has_scale: false,
+            subresources: &[],
             counts_generation: false,
-            updates_unconditionally: true,
+            update_policy: UpdatePolicy::Unconditional,
             is_custom: false,
             lists: Lists::Meta,
             rules: Rules {
                 default: nothing,
                 validate: no_rule,
-                decode: typed::<T>,
+                prune: typed::<T>,
             },
         }
     }
 
-    /// The resource that a CustomResourceDefinition's storage version declares.
+    fn with_rules(
+        mut self,
+        default: fn(&mut Value),
+        validate: fn(Option<&Value>, &Value, &mut Vec<Cause>),
+    ) -> Self {
+        self.rules = Rules {
+            default,
+            validate,
+            ..self.rules
+        };
+        self
+    }
+
+    /// The resource that a CRD declares.
     pub(super) fn from_definition(definition: &Value) -> Option<Self> {
         let spec = &definition["spec"];
         let text = |value: &Value| value.as_str().map(|text| Text::Owned(text.to_owned()));
@@ -129,20 +159,21 @@ impl Kind {
             .as_array()?
             .iter()
             .find(|v| v["served"] != false)?;
+        let has_status = !version["subresources"]["status"].is_null();
         Some(Self {
             group: text(&spec["group"])?,
             version: text(&version["name"])?,
-            kind: text(&spec["names"]["kind"])?,
+            name: text(&spec["names"]["kind"])?,
             plural: text(&spec["names"]["plural"])?,
             namespaced: spec["scope"] != "Cluster",
-            has_status: !version["subresources"]["status"].is_null(),
+            subresources: if has_status { &["status"] } else { &[] },
             counts_generation: true,
-            updates_unconditionally: false,
+            update_policy: UpdatePolicy::Versioned,
             is_custom: true,
             rules: Rules {
                 default: nothing,
                 validate: no_rule,
-                decode: untyped,
+                prune: untyped,
             },
             ..Self::new::<Value>("", "", "")
         })
@@ -151,56 +182,40 @@ impl Kind {
 
 /// The kinds that are there from the start.
 pub(super) fn built_in() -> Vec<Arc<Kind>> {
-    let kinds = [
+    core_kinds()
+        .into_iter()
+        .chain(grouped_kinds())
+        .map(Arc::new)
+        .collect()
+}
+
+/// The kinds of the core group.
+fn core_kinds() -> [Kind; 8] {
+    const STATUS: &[&str] = &["status"];
+    [
         Kind {
             namespaced: false,
-            has_status: true,
-            rules: Rules {
-                default: defaults::namespace,
-                validate: no_rule,
-                decode: typed::<Namespace>,
-            },
+            subresources: STATUS,
             ..Kind::new::<Namespace>("", "Namespace", "namespaces")
+                .with_rules(defaults::namespace, no_rule)
         },
         Kind {
-            has_status: true,
+            subresources: STATUS,
+            counts_generation: true,
             lists: Lists::Pod,
-            rules: Rules {
-                default: defaults::pod,
-                validate: validate::pod,
-                decode: typed::<Pod>,
-            },
-            ..Kind::new::<Pod>("", "Pod", "pods")
+            ..Kind::new::<Pod>("", "Pod", "pods").with_rules(defaults::pod, validate_pods::pod)
         },
+        Kind::new::<ConfigMap>("", "ConfigMap", "configmaps")
+            .with_rules(nothing, validate::config_map),
+        Kind::new::<Secret>("", "Secret", "secrets").with_rules(defaults::secret, validate::secret),
         Kind {
-            rules: Rules {
-                default: nothing,
-                validate: validate::config_map,
-                decode: typed::<ConfigMap>,
-            },
-            ..Kind::new::<ConfigMap>("", "ConfigMap", "configmaps")
-        },
-        Kind {
-            rules: Rules {
-                default: defaults::secret,
-                validate: validate::secret,
-                decode: typed::<Secret>,
-            },
-            ..Kind::new::<Secret>("", "Secret", "secrets")
-        },
-        Kind {
-            has_status: true,
+            subresources: STATUS,
             lists: Lists::Service,
-            rules: Rules {
-                default: defaults::service,
-                validate: no_rule,
-                decode: typed::<Service>,
-            },
-            ..Kind::new::<Service>("", "Service", "services")
+            ..Kind::new::<Service>("", "Service", "services").with_rules(defaults::service, no_rule)
         },
         Kind::new::<Event>("", "Event", "events"),
         Kind {
-            has_status: true,
+            subresources: STATUS,
             ..Kind::new::<PersistentVolumeClaim>(
                 "",
                 "PersistentVolumeClaim",
@@ -208,55 +223,52 @@ pub(super) fn built_in() -> Vec<Arc<Kind>> {
             )
         },
         Kind::new::<ServiceAccount>("", "ServiceAccount", "serviceaccounts"),
+    ]
+}
+
+/// The kinds of the other groups.
+fn grouped_kinds() -> [Kind; 5] {
+    let webhooks = (
+        "admissionregistration.k8s.io",
+        "mutatingwebhookconfigurations",
+    );
+    let definitions = ("apiextensions.k8s.io", "customresourcedefinitions");
+    [
         Kind {
-            has_status: true,
-            has_scale: true,
+            subresources: &["status", "scale"],
             counts_generation: true,
             lists: Lists::Pod,
-            rules: Rules {
-                default: defaults::stateful_set,
-                validate: validate::stateful_set,
-                decode: typed::<StatefulSet>,
-            },
             ..Kind::new::<StatefulSet>("apps", "StatefulSet", "statefulsets")
+                .with_rules(defaults::stateful_set, validate_pods::stateful_set)
         },
         Kind {
-            updates_unconditionally: false,
+            update_policy: UpdatePolicy::CreatesToo,
             ..Kind::new::<Lease>("coordination.k8s.io", "Lease", "leases")
         },
         Kind::new::<EventsEvent>("events.k8s.io", "Event", "events"),
         Kind {
             namespaced: false,
             counts_generation: true,
-            updates_unconditionally: false,
+            update_policy: UpdatePolicy::Versioned,
             lists: Lists::Webhooks,
-            rules: Rules {
-                default: defaults::webhooks,
-                validate: validate::webhooks,
-                decode: typed::<MutatingWebhookConfiguration>,
-            },
             ..Kind::new::<MutatingWebhookConfiguration>(
-                "admissionregistration.k8s.io",
+                webhooks.0,
                 "MutatingWebhookConfiguration",
-                "mutatingwebhookconfigurations",
+                webhooks.1,
             )
+            .with_rules(defaults::webhooks, validate::webhooks)
         },
         Kind {
             namespaced: false,
-            has_status: true,
+            subresources: &["status"],
             counts_generation: true,
-            updates_unconditionally: false,
-            rules: Rules {
-                default: defaults::definition,
-                validate: no_rule,
-                decode: typed::<CustomResourceDefinition>,
-            },
+            update_policy: UpdatePolicy::Versioned,
             ..Kind::new::<CustomResourceDefinition>(
-                "apiextensions.k8s.io",
+                definitions.0,
                 "CustomResourceDefinition",
-                "customresourcedefinitions",
+                definitions.1,
             )
+            .with_rules(defaults::definition, no_rule)
         },
-    ];
-    kinds.into_iter().map(Arc::new).collect()
+    ]
 }

@@ -1,6 +1,6 @@
 //! How lists and maps merge: which lists are maps by key, which are sets, and which are one value.
 //!
-//! The real server reads this from the OpenAPI schema; here a field's name decides, which is unambiguous for the kinds
+//! The real server reads this from its schema; here a field's name decides, which is unambiguous for the kinds
 //! that the sandbox serves.
 
 use serde_json::{Map, Value};
@@ -29,6 +29,18 @@ pub(super) enum ListKind {
     Map(&'static [&'static str]),
 }
 
+/// What [`item_name`] calls an owner reference.
+const OWNER_REFERENCE: &str = "ownerReference";
+
+/// The name by which the items of a list are known, where that makes a difference.
+pub(super) fn item_name(list: &str) -> &'static str {
+    if list == "ownerReferences" {
+        OWNER_REFERENCE
+    } else {
+        ""
+    }
+}
+
 impl Lists {
     /// How the list in `field` behaves.
     pub(super) fn list(self, field: &str) -> ListKind {
@@ -38,9 +50,15 @@ impl Lists {
             (_, "finalizers") => Set,
             (
                 Self::Pod,
-                "containers" | "initContainers" | "ephemeralContainers" | "volumes" | "env",
+                "containers"
+                | "initContainers"
+                | "ephemeralContainers"
+                | "volumes"
+                | "env"
+                | "imagePullSecrets"
+                | "schedulingGates"
+                | "resourceClaims",
             )
-            | (Self::Pod, "imagePullSecrets" | "schedulingGates" | "resourceClaims")
             | (Self::Webhooks, "webhooks" | "matchConditions") => Map(&["name"]),
             (Self::Pod, "ports") => Map(&["containerPort", "protocol"]),
             (Self::Service, "ports") => Map(&["port", "protocol"]),
@@ -66,6 +84,7 @@ impl Lists {
             "dataSource",
         ];
         match self {
+            _ if field == OWNER_REFERENCE => true,
             Self::Meta => false,
             Self::Pod | Self::Service => REFERENCES.contains(&field),
             Self::Webhooks => matches!(field, "namespaceSelector" | "objectSelector"),

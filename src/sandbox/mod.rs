@@ -24,6 +24,7 @@ mod controllers;
 mod defaults;
 mod delete;
 mod discovery;
+mod draft;
 mod error;
 mod faults;
 mod fields;
@@ -33,6 +34,7 @@ mod https;
 mod kinds;
 mod kubelet;
 mod lists;
+mod names;
 mod object;
 pub mod operator;
 mod ownership;
@@ -45,6 +47,7 @@ mod server;
 mod stateful_set;
 mod store;
 mod validate;
+mod validate_pods;
 mod watch;
 mod webhook;
 mod write;
@@ -192,7 +195,7 @@ impl Sandbox {
         Controllers::new(Arc::clone(&self.inner))
     }
 
-    /// Keeps pods of this name from being Ready, or makes a Ready one NotReady, until it is released.
+    /// Keeps pods of this name from being Ready, or makes a Ready one `NotReady`, until it is released.
     pub fn hold_ready(&self, namespace: &str, pod: &str) {
         self.inner.state().kubelet.hold(Key::new(namespace, pod));
         self.inner.work.notify_one();

@@ -92,28 +92,13 @@ struct Rounds {
 
 impl Rounds {
     fn new(client: Client, namespace: &str, options: OperatorOptions) -> Self {
-        let resource = |group: &str, version: &str, kind: &str, plural: &str| ApiResource {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            api_version: if group.is_empty() {
-                version.to_owned()
-            } else {
-                format!("{group}/{version}")
-            },
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        };
-        let api =
-            |resource: &ApiResource| Api::namespaced_with(client.clone(), namespace, resource);
+        let nodes = resource("stellar.org", "v1alpha1", "StellarNode", "stellarnodes");
+        let sets = resource("apps", "v1", "StatefulSet", "statefulsets");
+        let configs = resource("", "v1", "ConfigMap", "configmaps");
         Self {
-            nodes: api(&resource(
-                "stellar.org",
-                "v1alpha1",
-                "StellarNode",
-                "stellarnodes",
-            )),
-            sets: api(&resource("apps", "v1", "StatefulSet", "statefulsets")),
-            configs: api(&resource("", "v1", "ConfigMap", "configmaps")),
+            nodes: Api::namespaced_with(client.clone(), namespace, &nodes),
+            sets: Api::namespaced_with(client.clone(), namespace, &sets),
+            configs: Api::namespaced_with(client, namespace, &configs),
             options,
             parity: false,
         }
@@ -215,6 +200,21 @@ impl Rounds {
             Some(_) => self.sets.replace(name, &parameters, &set).await.map(drop),
             None => self.sets.create(&parameters, &set).await.map(drop),
         }
+    }
+}
+
+fn resource(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    let api_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
     }
 }
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::{
-    error::{ApiError, Cause},
+    error::ApiError,
     fields::{self, Comparison, FieldSet},
     kinds::Kind,
-    lists::{ListKind, Lists},
+    lists::{ListKind, Lists, item_name},
     object::set_meta,
 };
 
@@ -68,18 +68,31 @@ impl Owners {
         Self(entries.collect())
     }
 
+    /// Writes the entries in the real server's order: what was applied first, then by time.
     fn write_to(self, object: &mut Value, kind: &Kind) {
-        let entries: Vec<_> = self
+        let mut entries: Vec<_> = self
             .0
             .into_iter()
             .filter(|(_, (set, _))| !set.is_empty())
+            .collect();
+        entries.sort_by(|(one, (_, earlier)), (other, (_, later))| {
+            let order = one
+                .operation
+                .cmp(&other.operation)
+                .then_with(|| earlier.cmp(later));
+            order.then_with(|| one.cmp(other))
+        });
+        let entries: Vec<_> = entries
+            .into_iter()
             .map(|(writer, (set, time))| {
                 let mut entry = json!({
                     "manager": writer.manager, "operation": writer.operation.name(), "apiVersion": kind.api_version(),
-                    "time": time, "fieldsType": "FieldsV1", "fieldsV1": set.to_json(),
+                    "fieldsType": "FieldsV1", "fieldsV1": set.to_json(),
                 });
-                if !writer.subresource.is_empty() {
-                    entry["subresource"] = writer.subresource.into();
+                for (field, value) in [("time", time), ("subresource", writer.subresource)] {
+                    if !value.is_empty() {
+                        entry[field] = value.into();
+                    }
                 }
                 entry
             })
@@ -106,16 +119,26 @@ impl Owners {
         }
     }
 
-    /// What others than `writer` own of the changed fields: the causes of a conflict, one a field.
-    fn conflicts(&self, writer: &Writer, changed: &FieldSet) -> Vec<Cause> {
+    /// The time of an apply: it moves only when the object does.
+    fn set_time(&mut self, writer: &Writer, time: &str) {
+        if let Some((_, last)) = self.0.get_mut(writer) {
+            time.clone_into(last);
+        }
+    }
+
+    fn time_of(&self, writer: &Writer) -> String {
+        self.0
+            .get(writer)
+            .map(|(_, time)| time.clone())
+            .unwrap_or_default()
+    }
+
+    /// What others than `writer` own of the changed fields.
+    fn conflicts(&self, writer: &Writer, changed: &FieldSet) -> Vec<(&str, Vec<String>)> {
         let others = self.0.iter().filter(|(other, _)| *other != writer);
         others
-            .flat_map(|(other, (set, _))| {
-                let paths = set.intersection(changed).paths();
-                paths
-                    .into_iter()
-                    .map(|path| Cause::manager_conflict(path, &other.manager))
-            })
+            .map(|(other, (set, _))| (other.manager.as_str(), set.intersection(changed).paths()))
+            .filter(|(_, paths)| !paths.is_empty())
             .collect()
     }
 
@@ -136,9 +159,10 @@ impl Owners {
 fn restrict(set: &mut FieldSet, kind: &Kind, subresource: &str) {
     set.strip_system_fields();
     match subresource {
-        "status" => set.retain_top(|element| element == "f:status"),
+        "status" if kind.is_custom => set.retain_top(|element| element == "f:status"),
+        "status" => set.retain_top(|element| matches!(element, "f:status" | "f:metadata")),
         "scale" => set.retain_top(|element| element == "f:spec"),
-        _ if kind.has_status => set.retain_top(|element| element != "f:status"),
+        _ if kind.has_status() => set.retain_top(|element| element != "f:status"),
         _ => {}
     }
 }
@@ -166,7 +190,16 @@ pub(super) fn track_update(
         set.union(&changed);
         owners.take_from_others(writer, &removed);
         owners.take_from_others(writer, &changed);
-        owners.assign(writer, set, now);
+        // The scale handler of the real server loses the time.
+        owners.assign(
+            writer,
+            set,
+            if writer.subresource == "scale" {
+                ""
+            } else {
+                now
+            },
+        );
     }
     owners.write_to(new, kind);
 }
@@ -192,7 +225,8 @@ pub(super) fn apply(
     let last = owners.set_of(writer);
     let mut set = fields::of_value(&config, kind.lists);
     restrict(&mut set, kind, &writer.subresource);
-    owners.assign(writer, set, now);
+    let last_time = owners.time_of(writer);
+    owners.assign(writer, set, &last_time);
 
     let mut merged = live.clone();
     merge(&mut merged, &config, kind.lists, "");
@@ -210,6 +244,9 @@ pub(super) fn apply(
     }
     owners.take_from_others(writer, &changed);
     owners.take_from_others(writer, &removed);
+    if merged != live {
+        owners.set_time(writer, now);
+    }
     owners.write_to(&mut merged, kind);
     Ok(merged)
 }
@@ -251,7 +288,7 @@ fn merge_lists(live: &[Value], config: &[Value], lists: Lists, name: &str) -> Ve
             let mut value = element
                 .and_then(|element| by_key.get(&element))
                 .map_or(Value::Null, |&value| value.clone());
-            merge(&mut value, item, lists, "");
+            merge(&mut value, item, lists, item_name(name));
             merged.push(value);
         } else if live.next().is_none() {
             return merged;
@@ -264,8 +301,11 @@ fn merge_lists(live: &[Value], config: &[Value], lists: Lists, name: &str) -> Ve
 /// A field of a struct goes as a whole, with whatever unowned things it holds; so does an item of a list.
 fn prune(value: &mut Value, last: &FieldSet, owned: &FieldSet, lists: Lists, name: &str) {
     for (element, dropped) in last.children() {
-        let still = owned.child(element);
+        // A field of a struct is owned with anything in it; an item of a list only by itself.
         let is_struct_field = element.starts_with("f:");
+        let still = owned
+            .child(element)
+            .filter(|set| is_struct_field || set.is_member());
         if still.is_none() && (dropped.is_member() || is_struct_field) {
             remove(value, element, lists, name);
             continue;

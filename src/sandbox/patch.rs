@@ -1,6 +1,7 @@
 //! The four patch formats.
 
 use json_patch::{PatchOperation, jsonptr::Pointer};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
@@ -24,31 +25,25 @@ pub(super) enum Patch {
 
 impl Patch {
     pub(super) fn parse(content_type: &str, body: &[u8]) -> Result<Self, ApiError> {
-        let json = || {
-            serde_json::from_slice::<Value>(body)
-                .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))
-        };
-        let object = || {
-            json().and_then(|value| {
-                value
-                    .is_object()
-                    .then_some(value)
-                    .ok_or_else(|| ApiError::bad_request("a patch must be an object"))
-            })
-        };
         Ok(match content_type {
-            "application/json-patch+json" => Self::Json(
-                serde_json::from_slice(body)
-                    .map_err(|e| ApiError::bad_request(format!("error decoding patch: {e}")))?,
-            ),
-            "application/merge-patch+json" => Self::Merge(object()?),
-            "application/strategic-merge-patch+json" => Self::Strategic(object()?),
-            "application/apply-patch+yaml" | "application/apply-patch+json" => {
-                Self::Apply(object()?)
+            "application/json-patch+json" => {
+                let operations: Vec<Value> = decode(body)?;
+                let patch = serde_json::from_value(Value::Array(operations));
+                Self::Json(patch.map_err(|_| ApiError::patch_refused())?)
             }
+            "application/merge-patch+json" => Self::Merge(Value::Object(decode(body)?)),
+            "application/strategic-merge-patch+json" => {
+                Self::Strategic(Value::Object(decode(body)?))
+            }
+            "application/apply-patch+yaml" => Self::Apply(Value::Object(decode(body)?)),
             _ => return Err(ApiError::unsupported_media_type()),
         })
     }
+}
+
+fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let decoded = serde_json::from_slice(body);
+    decoded.map_err(|error| ApiError::bad_request(format!("error decoding patch: {error}")))
 }
 
 /// Applies a JSON patch. Any failure is the same bare 422, as from the real server.
@@ -131,10 +126,9 @@ fn strategic_list(
         let directive = item["$patch"].as_str();
         match (found, directive) {
             (Some(index), Some("delete")) => drop(live.remove(index)),
-            (None, Some("delete")) => {}
             (Some(index), _) if item.is_object() => strategic(&mut live[index], item, lists)?,
-            (Some(_), _) => {}
-            (None, _) => live.push(item.clone()),
+            (None, None) => live.push(item.clone()),
+            _ => {}
         }
     }
     Ok(())

@@ -80,7 +80,7 @@ impl Inner {
                 "meta.k8s.io/v1".to_owned(),
             )
         } else {
-            (format!("{}List", kind.kind), kind.api_version())
+            (format!("{}List", kind.name), kind.api_version())
         };
         Ok(Answer::ok(list_json(
             &list_kind,
@@ -148,13 +148,20 @@ pub(super) fn scale_of(object: &Value) -> Value {
         .flatten()
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
         .collect();
+    // A zero is left out, as by Go's `omitempty`.
+    let replicas = &object["spec"]["replicas"];
+    let spec = if *replicas == 0 {
+        json!({})
+    } else {
+        json!({"replicas": replicas})
+    };
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {
             "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
             "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {"replicas": object["spec"]["replicas"]},
+        "spec": spec,
         "status": {"replicas": object["status"]["replicas"], "selector": selector.join(",")},
     })
 }

@@ -53,12 +53,17 @@ impl ApiRequest {
                 .unwrap_or_default()
         };
         let mut info = parse_path(uri.path());
-        info.user = user.to_owned();
-        info.field_manager = query.get("fieldManager").to_owned();
+        user.clone_into(&mut info.user);
+        query
+            .get("fieldManager")
+            .clone_into(&mut info.field_manager);
         info.verb = verb(method, &info, &query).ok_or_else(ApiError::method_not_allowed)?;
         if info.name.is_empty() && matches!(info.verb, "list" | "watch") {
             let selector = Selector::parse("", query.get("fieldSelector"))?;
-            info.name = selector.name().unwrap_or_default().to_owned();
+            selector
+                .name()
+                .unwrap_or_default()
+                .clone_into(&mut info.name);
         }
         Ok(Self {
             content_type: text(header::CONTENT_TYPE)
@@ -81,7 +86,7 @@ fn verb(method: &Method, info: &RequestInfo, query: &Query) -> Option<&'static s
         (&Method::GET, false) => "get",
         (&Method::GET, true) if info.resource.is_empty() => "get",
         (&Method::GET, true) => "list",
-        (&Method::POST, _) => "create",
+        (&Method::POST, true) => "create",
         (&Method::PUT, false) => "update",
         (&Method::PATCH, false) => "patch",
         (&Method::DELETE, false) => "delete",

@@ -169,7 +169,7 @@ fn parse_label(text: &str) -> Result<(String, Test), ApiError> {
     Ok((text.to_owned(), Test::Exists))
 }
 
-fn parse_field(text: &str) -> Result<(String, Test), ApiError> {
+fn parse_field(requirement: &str) -> Result<(String, Test), ApiError> {
     /// The fields that the real server supports for the kinds that the sandbox serves.
     const SUPPORTED: [&str; 6] = [
         "metadata.name",
@@ -179,12 +179,12 @@ fn parse_field(text: &str) -> Result<(String, Test), ApiError> {
         "status.phase",
         "status.podIP",
     ];
-    let (path, test) = parse_equality(text).ok_or_else(|| unparsable(text))?;
-    if SUPPORTED.contains(&path.as_str()) {
-        Ok((path, test))
+    let (field, test) = parse_equality(requirement).ok_or_else(|| unparsable(requirement))?;
+    if SUPPORTED.contains(&field.as_str()) {
+        Ok((field, test))
     } else {
         Err(ApiError::bad_request(format!(
-            "field label not supported: {path}"
+            "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         )))
     }
 }

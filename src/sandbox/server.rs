@@ -245,12 +245,8 @@ impl Inner {
             });
         };
         let kind = &state.store.table(table).kind;
-        let known_subresource = match info.subresource.as_str() {
-            "" => true,
-            "status" => kind.has_status,
-            "scale" => kind.has_scale,
-            _ => false,
-        };
+        let known_subresource =
+            info.subresource.is_empty() || kind.subresources.contains(&&*info.subresource);
         let wrong_scope = !kind.namespaced && !info.namespace.is_empty();
         if wrong_scope || !known_subresource {
             return Err(ApiError::resource_not_found());

@@ -1,7 +1,7 @@
 //! The StatefulSet controller.
 //!
 //! Follows `pkg/controller/statefulset/stateful_set_control.go`, and what was seen on kube-apiserver 1.35: an
-//! `OrderedReady` set does not replace a NotReady pod when its template changes, a `Parallel` one does; `partition` and
+//! `OrderedReady` set does not replace a `NotReady` pod when its template changes, a `Parallel` one does; `partition` and
 //! `OnDelete` hold; `status.currentRevision` lags. Adoption, `minReadySeconds` and `ordinals.start` are left out.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -17,7 +17,7 @@ use super::{
 
 const REVISION: &str = "controller-revision-hash";
 
-/// The templates by set and revision: what ControllerRevision objects hold in a real cluster.
+/// The templates by set and revision: what `ControllerRevision` objects hold in a real cluster.
 #[derive(Debug, Default)]
 pub(super) struct Revisions(BTreeMap<Key, History>);
 
@@ -306,6 +306,7 @@ fn create_pod(work: &mut Work<'_>, plan: &Plan<'_>, ordinal: u64) {
             format!("{}-", meta_str(owner, "name")).into(),
         ),
         ("namespace", namespace.into()),
+        ("generation", 1.into()),
         ("uid", work.state.store.new_uid().into()),
         ("creationTimestamp", work.clock.date().into()),
         (

@@ -53,7 +53,7 @@ impl Event {
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) kind: Arc<Kind>,
-    /// False once the CustomResourceDefinition is gone.
+    /// False once the `CustomResourceDefinition` is gone.
     served: bool,
     objects: BTreeMap<Key, Arc<Object>>,
     history: VecDeque<Arc<Event>>,

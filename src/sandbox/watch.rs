@@ -229,6 +229,6 @@ fn bookmark(store: &Store, table: TableId, version: u64, ends_list: bool) -> Byt
         metadata["annotations"] = json!({INITIAL_EVENTS_END: "true"});
     }
     let object: Value =
-        json!({"kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata});
+        json!({"kind": kind.name, "apiVersion": kind.api_version(), "metadata": metadata});
     watch_line("BOOKMARK", &object.to_string().into())
 }

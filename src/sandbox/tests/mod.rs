@@ -4,6 +4,7 @@ mod admission;
 mod api;
 mod apply;
 mod determinism;
+mod https;
 mod lifecycle;
 mod operator;
 mod validation;
@@ -84,19 +85,26 @@ async fn call(
 const SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
-async fn merge(client: &Client, path: &str, patch: Value) -> Result<Value, Error> {
+async fn merge(client: &Client, path: &str, change: Value) -> Result<Value, Error> {
     call(
         client,
         "PATCH",
         path,
         "application/merge-patch+json",
-        &patch,
+        &change,
     )
     .await
 }
 
-async fn json_patch(client: &Client, path: &str, patch: Value) -> Result<Value, Error> {
-    call(client, "PATCH", path, "application/json-patch+json", &patch).await
+async fn json_patch(client: &Client, path: &str, change: Value) -> Result<Value, Error> {
+    call(
+        client,
+        "PATCH",
+        path,
+        "application/json-patch+json",
+        &change,
+    )
+    .await
 }
 
 async fn apply(

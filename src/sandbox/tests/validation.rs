@@ -28,7 +28,7 @@ async fn a_broken_pod_template_is_refused_by_field() {
     let field = field_refused(|set| set["spec"]["template"]["spec"]["volumes"] = json!([])).await;
     assert_eq!(field, format!("{pod}.containers[0].volumeMounts[0].name"));
     let field = field_refused(|set| {
-        set["spec"]["template"]["spec"]["volumes"] = json!([{"name": "v"}, {"name": "v"}])
+        set["spec"]["template"]["spec"]["volumes"] = json!([{"name": "v"}, {"name": "v"}]);
     })
     .await;
     assert_eq!(field, format!("{pod}.volumes[1].name"));

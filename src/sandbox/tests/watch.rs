@@ -107,7 +107,7 @@ async fn a_watch_has_bookmarks_and_an_end() {
         format!("bookmark {}", sandbox.version())
     );
     assert_eq!(next(&mut events).await, "end");
-    assert_eq!(sandbox.elapsed() - started, 100 * SECOND);
+    assert_eq!(sandbox.elapsed(), started + 100 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,7 +166,7 @@ async fn a_cut_breaks_open_watches() {
     )
     .await;
     assert!(next(&mut events).await.starts_with("broken"));
-    assert_eq!(sandbox.elapsed() - started, SECOND);
+    assert_eq!(sandbox.elapsed(), started + SECOND);
 }
 
 /// Runs a reflector through a cut and a compaction, and looks whether its store ends up with the truth.

@@ -105,7 +105,7 @@ async fn an_ordered_set_keeps_a_not_ready_pod_and_a_parallel_one_replaces_it() {
     for (is_parallel, is_replaced) in [(false, false), (true, true)] {
         let (sandbox, client, _running) = cluster(|set| {
             if is_parallel {
-                parallel(set)
+                parallel(set);
             }
         })
         .await;

@@ -30,7 +30,7 @@ use tokio::time;
 
 pub(crate) use self::audit::AuditEntry;
 pub(crate) use self::fixtures::{create, eventually};
-use self::process::Process;
+pub(crate) use self::process::Process;
 use self::settings::Settings;
 pub(crate) use self::settings::User;
 

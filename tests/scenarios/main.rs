@@ -1,0 +1,58 @@
+//! Stories about whole clusters: each is told on the in-memory sandbox, and again on a real API server.
+//!
+//! `cargo test --features sandbox --test scenarios` tells them on the sandbox; with `-- --ignored` on a real control
+//! plane, which `make e2e` builds.
+
+mod history;
+mod ours;
+mod real;
+mod sandbox;
+mod stories;
+mod world;
+
+/// One test a story and rig.
+macro_rules! on_both_worlds {
+    ($($file:ident :: $story:ident),* $(,)?) => {
+        mod on_the_sandbox {
+            $(
+                #[tokio::test(start_paused = true)]
+                async fn $story() {
+                    let mut world = crate::sandbox::world(stringify!($story)).await;
+                    crate::stories::$file::$story(&mut world).await;
+                    world.end().await;
+                }
+            )*
+        }
+        mod on_a_real_api_server {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                #[ignore = "needs a control plane: make e2e"]
+                async fn $story() {
+                    let mut world = crate::real::world(stringify!($story)).await;
+                    crate::stories::$file::$story(&mut world).await;
+                    world.end().await;
+                }
+            )*
+        }
+    };
+}
+
+on_both_worlds!(
+    joining::two_validators_end_with_each_other_and_then_nothing_is_written,
+    joining::a_third_restarts_the_old_ones_once_each_and_is_not_restarted_itself,
+    moving::a_moved_pod_changes_the_list_and_restarts_nobody,
+    leaving::suspended_deleted_and_retyped_validators_leave_the_list,
+    leaving::a_statefulset_that_is_made_again_starts_anew,
+    leaving::a_pod_that_is_never_ready_is_not_listed,
+    ports::a_custom_peer_port_is_listed_and_counts,
+    outages::without_our_webhook_everyone_is_taken_in_once,
+    outages::with_a_wrong_ca_everyone_is_taken_in_once,
+    outages::killed_between_two_restarts_the_rest_goes_on_and_nobody_is_restarted_twice,
+    outages::an_api_server_that_is_away_empties_no_list,
+    writers::an_edited_and_a_deleted_list_are_restored,
+    writers::an_operator_that_applies_for_ever_restarts_nobody,
+    writers::an_operator_that_replaces_for_ever_restarts_nobody,
+    installing::installed_into_a_running_network_each_is_taken_in_once_and_then_left_alone,
+    installing::a_statefulset_that_opts_in_by_its_template_is_a_node,
+    odd::odd_objects_harm_nobody_else,
+);

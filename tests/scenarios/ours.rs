@@ -1,0 +1,63 @@
+//! Our program as a scenario starts it: flags, and how long things may take then.
+
+use std::time::Duration;
+
+/// How the API server finds our webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Webhook {
+    /// Registered, with the right CA.
+    Registered,
+    /// Registered with another CA: every call fails.
+    WrongCa,
+    /// Not registered.
+    Unregistered,
+}
+
+/// The times by which our program and a story go: the defaults on the sandbox, whose clock costs nothing, and short
+/// ones on a real API server.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    pub(crate) settle: Duration,
+    pub(crate) settle_leave: Duration,
+    pub(crate) min_ready: Duration,
+    pub(crate) bootstrap_after: Duration,
+    /// How long a story waits for what must come.
+    pub(crate) patience: Duration,
+    /// How long a story looks on to see that nothing happens.
+    pub(crate) quiet: Duration,
+    /// How long the API server is away.
+    pub(crate) outage: Duration,
+}
+
+impl Pace {
+    pub(crate) const SANDBOX: Self = Self {
+        settle: Duration::from_secs(30),
+        settle_leave: Duration::from_mins(5),
+        min_ready: Duration::from_secs(60),
+        bootstrap_after: Duration::from_secs(60),
+        patience: Duration::from_mins(40),
+        quiet: Duration::from_mins(3),
+        outage: Duration::from_secs(20),
+    };
+
+    pub(crate) const REAL: Self = Self {
+        settle: Duration::from_secs(2),
+        settle_leave: Duration::from_secs(4),
+        min_ready: Duration::from_secs(1),
+        bootstrap_after: Duration::from_secs(10),
+        patience: Duration::from_secs(120),
+        quiet: Duration::from_secs(20),
+        outage: Duration::from_secs(20),
+    };
+
+    pub(crate) fn flags(&self) -> Vec<String> {
+        [
+            ("settle", self.settle),
+            ("settle-leave", self.settle_leave),
+            ("min-ready", self.min_ready),
+            ("bootstrap-after", self.bootstrap_after),
+        ]
+        .map(|(flag, duration)| format!("--{flag}={}ms", duration.as_millis()))
+        .into()
+    }
+}

@@ -1,0 +1,116 @@
+//! Others write what we write.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use serde_json::json;
+use stellar_peers::{api::names, sandbox::operator::WriteMode};
+
+use super::THREE;
+use crate::world::{World, hash_of};
+
+pub(crate) async fn an_edited_and_a_deleted_list_are_restored(world: &mut World) {
+    world.begin().await;
+    world.create_validators(&THREE).await;
+    world.everyone_knows(&THREE).await;
+    let mark = world.history.mark();
+    let edits = [
+        json!({"data": {names::KEY_KNOWN_PEERS: "10.9.9.9:1\n"}}),
+        json!({"data": {names::KEY_MEMBERS: "not json", "peers.json": "[]"}}),
+        json!({"data": {names::KEY_KNOWN_PEERS: null, names::KEY_METADATA: null}}),
+        json!({"metadata": {"labels": {names::LABEL_COMPONENT: "mine"}}}),
+    ];
+    for edit in edits {
+        world
+            .patch::<ConfigMap>(names::STELLAR_PEERS, edit.clone())
+            .await;
+        world
+            .eventually(&format!("{edit} is repaired"), async |world| {
+                let map = world.list().await.unwrap_or_default();
+                let labelled = map
+                    .metadata
+                    .labels
+                    .unwrap_or_default()
+                    .get(names::LABEL_COMPONENT)
+                    .map(String::as_str)
+                    == Some(names::COMPONENT_PEER_DISCOVERY);
+                let has_metadata = map
+                    .data
+                    .unwrap_or_default()
+                    .contains_key(names::KEY_METADATA);
+                labelled
+                    && has_metadata
+                    && world.record().await.is_some()
+                    && world.lists_exactly(&THREE).await
+            })
+            .await;
+    }
+    assert_eq!(
+        world.data("peers.json").await.as_deref(),
+        Some("[]"),
+        "a foreign key stays"
+    );
+    world.delete::<ConfigMap>(names::STELLAR_PEERS).await;
+    world
+        .eventually("the list is made again", async |world| {
+            world.lists_exactly(&THREE).await
+        })
+        .await;
+    world.nobody_restarts(&THREE).await;
+    world.restarted(&THREE, mark, 0);
+}
+
+pub(crate) async fn an_operator_that_applies_for_ever_restarts_nobody(world: &mut World) {
+    world.begin().await;
+    world.create_validators(&THREE).await;
+    an_operator_restarts_nobody(world).await;
+}
+
+pub(crate) async fn an_operator_that_replaces_for_ever_restarts_nobody(world: &mut World) {
+    world.begin().await;
+    world.start_operator(WriteMode::Replace).await;
+    world.create_validators(&THREE).await;
+    an_operator_restarts_nobody(world).await;
+}
+
+async fn an_operator_restarts_nobody(world: &mut World) {
+    world.everyone_knows(&THREE).await;
+    let generation = async |world: &World, node| {
+        world
+            .stateful_set(node)
+            .await
+            .and_then(|set| set.metadata.generation)
+    };
+    let version = async |world: &World, node| {
+        world
+            .stateful_set(node)
+            .await
+            .and_then(|set| set.metadata.resource_version)
+    };
+    let (before, first) = (
+        generation(world, "validator-1").await,
+        version(world, "validator-1").await,
+    );
+    world.nobody_restarts(&THREE).await;
+    assert_eq!(
+        generation(world, "validator-1").await,
+        before,
+        "the spec never changed"
+    );
+    assert_ne!(
+        version(world, "validator-1").await,
+        first,
+        "the operator did write"
+    );
+    for node in THREE {
+        assert!(
+            world.runs_with(node, &hash_of(&THREE)).await,
+            "{node} lost something of ours"
+        );
+        let set = world.stateful_set(node).await.expect("it is there");
+        let annotations = set.metadata.annotations.unwrap_or_default();
+        assert!(
+            annotations.contains_key(names::JOINED_AT),
+            "{node} lost its joined-at"
+        );
+    }
+    world.nothing_is_written().await;
+}

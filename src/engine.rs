@@ -76,9 +76,6 @@ impl Engine {
         clock: Clock,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let board = Arc::new(Board::default());
-        let metrics = Arc::new(Metrics::new(Arc::clone(&board)));
-        let dirty = Arc::new(Dirty::default());
         let (mut tasks, mut elector) = (JoinSet::new(), JoinSet::new());
         let Settings {
             namespaces,
@@ -89,6 +86,13 @@ impl Engine {
             election,
             instance,
         } = settings;
+        let leadership = match election.filter(|_| runs_loop) {
+            None => Leadership::fixed(runs_loop),
+            Some(election) => stand(&client, &election, clock, stopping, &mut elector),
+        };
+        let board = Arc::new(Board::default());
+        let metrics = Arc::new(Metrics::new(Arc::clone(&board), leadership.clone()));
+        let dirty = Arc::new(Dirty::default());
         let stores = watches::spawn(
             &client,
             &namespaces,
@@ -106,23 +110,11 @@ impl Engine {
             metrics: Arc::clone(&metrics),
         });
         if runs_loop {
-            let leadership = match election {
-                None => Leadership::always(),
-                Some(Election {
-                    namespace,
-                    identity,
-                }) => {
-                    let (candidate, leadership) =
-                        Elector::new(client.clone(), &namespace, identity, clock);
-                    let mut stopping = stopping;
-                    elector.spawn(candidate.run(async move {
-                        // A closed channel means that whoever would say stop is gone: then this is over as well.
-                        let _ = stopping.wait_for(|stopping| *stopping).await;
-                    }));
-                    leadership
-                }
-            };
             let (events, sending) = Events::new(client.clone(), instance);
+            tasks.spawn(async move {
+                sending.await;
+                "the sender of Events"
+            });
             let context = Context {
                 client,
                 stores: Arc::clone(&stores),
@@ -136,12 +128,8 @@ impl Engine {
                 events,
             };
             tasks.spawn(async move {
-                sending.await;
-                "events"
-            });
-            tasks.spawn(async move {
                 workers::run(Arc::new(context), dirty, recheck).await;
-                "loop"
+                "the loop"
             });
         }
         Self {
@@ -167,4 +155,24 @@ impl Engine {
         self.tasks.shutdown().await;
         while self.elector.join_next().await.is_some() {}
     }
+}
+
+/// Stands for election until `stopping` says stop, and then gives the lease up.
+fn stand(
+    client: &Client,
+    election: &Election,
+    clock: Clock,
+    mut stopping: watch::Receiver<bool>,
+    elector: &mut JoinSet<()>,
+) -> Leadership {
+    let Election {
+        namespace,
+        identity,
+    } = election;
+    let (candidate, leadership) = Elector::new(client.clone(), namespace, identity.clone(), clock);
+    elector.spawn(candidate.run(async move {
+        // A closed channel means that whoever would say stop is gone: then this is over as well.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }));
+    leadership
 }

@@ -155,15 +155,45 @@ pub async fn request<T>(
             source: Box::new(error),
         },
         409 => ReconcileError::Conflict { what: what() },
-        413 => ReconcileError::TooLarge(Box::new(error)),
-        422 if message.contains("immutable") => ReconcileError::Immutable,
-        422 if message.contains("Too long") => ReconcileError::TooLarge(Box::new(error)),
         _ => ReconcileError::Api {
             verb,
             what: what(),
             source: Box::new(error),
         },
     })
+}
+
+/// What the API server finds wrong with a list, in our words.
+fn refused_list(error: ReconcileError) -> ReconcileError {
+    let ReconcileError::Api { source, .. } = &error else {
+        return error;
+    };
+    let kube::Error::Api(status) = &**source else {
+        return error;
+    };
+    match (status.code, status.message.as_str()) {
+        (422, message) if message.contains("immutable") => ReconcileError::Immutable,
+        (413 | 422, _) => match error {
+            ReconcileError::Api { source, .. } => ReconcileError::TooLarge(source),
+            other => other,
+        },
+        _ => error,
+    }
+}
+
+/// A patch that names another object than the one that is there now: of another uid, or changed in between. The API
+/// server calls that invalid; reading again tells.
+fn moved_on(error: ReconcileError) -> ReconcileError {
+    match error {
+        ReconcileError::Api { source, what, .. } if is_invalid(&source) => {
+            ReconcileError::Conflict { what }
+        }
+        other => other,
+    }
+}
+
+fn is_invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
 fn params() -> PatchParams {
@@ -218,7 +248,8 @@ pub async fn apply_list(
         "ConfigMap stellar-peers",
         api.patch(names::STELLAR_PEERS, &params, &patch),
     )
-    .await?;
+    .await
+    .map_err(refused_list)?;
     Ok(ConfigMapView::from(&written))
 }
 
@@ -244,6 +275,7 @@ pub async fn write_joined(
     )
     .await
     .map(|_| ())
+    .map_err(moved_on)
 }
 
 /// Restarts a validator by one JSON patch of its template, which holds only on what the decision rested on.
@@ -272,23 +304,13 @@ pub async fn restart(
         api.patch(start.node.as_str(), &params(), &patch),
     )
     .await;
-    let written = written.map_err(|error| match error {
-        // A failed test looks like a malformed patch; reading again tells which it was.
-        ReconcileError::Api { source, .. } if is_invalid(&source) => {
-            ReconcileError::Conflict { what: what.clone() }
-        }
-        other => other,
-    })?;
+    let written = written.map_err(moved_on)?;
     let carried = StatefulSetView::from(&written).template.membership;
     if carried.as_deref() == Some(start.hash.as_str()) {
         Ok(())
     } else {
         Err(ReconcileError::NotTaken(node()))
     }
-}
-
-fn is_invalid(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
 /// What a restart is decided on: StatefulSets, pods and the list as the API server has them now.

@@ -39,10 +39,10 @@ pub struct Leadership {
 }
 
 impl Leadership {
-    /// Without election: this process always leads.
+    /// Without election: this process always leads, or never does.
     #[must_use]
-    pub fn always() -> Self {
-        let (_, leads) = watch::channel(true);
+    pub fn fixed(leads: bool) -> Self {
+        let (_, leads) = watch::channel(leads);
         Self {
             leads,
             valid_until: Arc::new(AtomicU64::new(u64::MAX)),

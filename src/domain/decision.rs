@@ -37,7 +37,7 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
     let survey = survey(snapshot, &policy.address_mode);
     memory.observe(&survey, has_record, now.moment);
     let discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
-    memory.observe_memberships(&discovery, policy.settle, now.moment);
+    memory.observe_memberships(&discovery, policy, now.moment);
     let list = peer_list(&survey, &discovery, stored, &policy.writer);
     let restarts = peer_list::live_restarts(&survey, stored);
     let plan = rollout::plan(rollout::Scene {

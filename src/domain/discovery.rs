@@ -5,6 +5,9 @@
 //! - Each node has either addresses in the list or exactly one reason why not.
 //! - A network that is mostly down keeps all its addresses: a cluster that starts cold finds itself again.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{

@@ -3,10 +3,13 @@
 //! Nothing in here is needed to be safe after a crash: a fresh memory counts everything anew from first sight, and
 //! so waits longer, never shorter.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::{
-    Moment,
+    Moment, Policy,
     discovery::{Discovery, running},
     membership::MembershipHash,
     node::{Network, NodeName},
@@ -41,6 +44,30 @@ pub struct Change {
     pub since: Moment,
     /// Compared with the last settled membership, somebody left and nobody joined.
     pub only_left: bool,
+}
+
+impl Membership {
+    fn change(&self) -> Change {
+        let is_less = |settled: &BTreeSet<NodeName>| {
+            self.members.is_subset(settled) && self.members.len() < settled.len()
+        };
+        Change {
+            since: self.since,
+            only_left: self.settled.as_ref().is_some_and(is_less),
+        }
+    }
+}
+
+impl Change {
+    /// How long the membership has to stay as it is now before anybody is restarted for it.
+    #[must_use]
+    pub const fn settle(&self, policy: &Policy) -> Duration {
+        if self.only_left {
+            policy.settle_leave
+        } else {
+            policy.settle
+        }
+    }
 }
 
 impl Memory {
@@ -93,12 +120,7 @@ impl Memory {
     }
 
     /// Takes in the memberships that follow.
-    pub fn observe_memberships(
-        &mut self,
-        discovery: &Discovery,
-        settle: std::time::Duration,
-        now: Moment,
-    ) {
+    pub fn observe_memberships(&mut self, discovery: &Discovery, policy: &Policy, now: Moment) {
         self.memberships
             .retain(|network, _| discovery.networks.contains_key(network));
         for (network, state) in &discovery.networks {
@@ -112,7 +134,7 @@ impl Memory {
                     since: now,
                     settled: None,
                 });
-            if now.since(seen.since) >= settle {
+            if now.since(seen.since) >= seen.change().settle(policy) {
                 seen.settled = Some(seen.members.clone());
             }
             if seen.hash != state.hash {
@@ -148,14 +170,7 @@ impl Memory {
     /// The last change of a network's membership.
     #[must_use]
     pub fn change(&self, network: &Network) -> Option<Change> {
-        let seen = self.memberships.get(network)?;
-        let is_less = |settled: &BTreeSet<NodeName>| {
-            seen.members.is_subset(settled) && seen.members.len() < settled.len()
-        };
-        Some(Change {
-            since: seen.since,
-            only_left: seen.settled.as_ref().is_some_and(is_less),
-        })
+        self.memberships.get(network).map(Membership::change)
     }
 
     /// Whether we wrote the joining of this StatefulSet (by uid) down already. A writer that drops it each time

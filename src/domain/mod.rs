@@ -22,6 +22,8 @@ pub mod survey;
 pub mod time;
 
 mod decision;
+#[cfg(test)]
+mod fixtures;
 
 pub use decision::{Decision, decide};
 pub use memory::Memory;

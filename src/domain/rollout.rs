@@ -11,6 +11,9 @@
 //!   changes that.
 //! - Nothing starts while the membership is still moving.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -410,16 +413,7 @@ impl<'a> Pace<'a> {
             .map(|(network, _)| network);
         let settling = network
             .and_then(|network| memory.change(network))
-            .is_none_or(|change| {
-                waits_for(
-                    change.since,
-                    if change.only_left {
-                        policy.settle_leave
-                    } else {
-                        policy.settle
-                    },
-                )
-            });
+            .is_none_or(|change| waits_for(change.since, change.settle(policy)));
         let down = members.iter().filter(|(name, node)| {
             let settled = memory.settled_since(name).filter(|_| node.is_settled());
             settled.is_none_or(|since| waits_for(since, policy.min_ready))

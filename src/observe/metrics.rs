@@ -6,17 +6,14 @@ use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text::encode},
     metrics::{
-        counter::Counter,
-        family::Family,
-        gauge::{ConstGauge, Gauge},
-        histogram::Histogram,
+        MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
     },
     registry::{Registry, Unit},
 };
 
-use super::Board;
+use super::{Board, Summary};
 use crate::{
-    controller::{apply::ReconcileError, reconcile::Outcome},
+    controller::{apply::ReconcileError, lease::Leadership, reconcile::Outcome},
     domain::rollout::Stale,
 };
 
@@ -68,14 +65,12 @@ pub struct Metrics {
     restarts: Family<ReasonLabels, Counter>,
     /// `stellar_peers_list_changes_total`.
     pub list_changes: Counter,
-    /// `stellar_peers_leader`.
-    pub leader: Gauge,
 }
 
 impl Metrics {
-    /// Registers everything. Gauges about namespaces are computed from `board` when they are read.
+    /// Registers everything. Gauges are computed from `board` and `leadership` when they are read.
     #[must_use]
-    pub fn new(board: Arc<Board>) -> Self {
+    pub fn new(board: Arc<Board>, leadership: Leadership) -> Self {
         let mut registry = Registry::with_prefix("stellar_peers");
         let metrics = Self {
             admissions: Family::default(),
@@ -85,7 +80,6 @@ impl Metrics {
             errors: Family::default(),
             restarts: Family::default(),
             list_changes: Counter::default(),
-            leader: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -125,12 +119,7 @@ impl Metrics {
             "Times a peer list was written with other peers",
             metrics.list_changes.clone(),
         );
-        registry.register(
-            "leader",
-            "Whether this replica runs the loop (1) or not (0)",
-            metrics.leader.clone(),
-        );
-        registry.register_collector(Box::new(OfNamespaces(board)));
+        registry.register_collector(Box::new(Live { board, leadership }));
         Self {
             registry,
             ..metrics
@@ -183,14 +172,17 @@ impl Metrics {
     }
 }
 
-/// Gauges by namespace, computed from the last decisions.
+/// What is computed when it is read, and so cannot drift from the truth.
 #[derive(Debug)]
-struct OfNamespaces(Arc<Board>);
+struct Live {
+    board: Arc<Board>,
+    leadership: Leadership,
+}
 
-impl Collector for OfNamespaces {
+impl Collector for Live {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let summaries = self.0.summaries();
-        let figures: [(&str, &str, fn(&super::Summary) -> usize); 4] = [
+        let summaries = self.board.summaries();
+        let figures: [(&str, &str, fn(&Summary) -> usize); 4] = [
             ("peers", "Addresses in the peer list", |it| it.peers),
             (
                 "members",
@@ -205,33 +197,40 @@ impl Collector for OfNamespaces {
             ("stale", "Members that are due for a restart", |it| it.stale),
         ];
         for (name, help, figure) in figures {
-            let name = format!("stellar_peers_{name}");
-            let mut family = encoder.encode_descriptor(
-                &name,
-                help,
-                None,
-                prometheus_client::metrics::MetricType::Gauge,
-            )?;
-            for (namespace, summary) in &summaries {
-                let value = i64::try_from(figure(summary)).unwrap_or(i64::MAX);
-                let labels = [("namespace", namespace.as_str())];
-                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-            }
+            let samples = summaries.iter().map(|(namespace, summary)| {
+                (vec![("namespace", namespace.as_str())], figure(summary))
+            });
+            gauges(&mut encoder, name, help, samples)?;
         }
-        let help = "Members that are due for a restart and wait, by reason";
-        let mut family = encoder.encode_descriptor(
-            "stellar_peers_held",
-            help,
-            None,
-            prometheus_client::metrics::MetricType::Gauge,
+        let held = summaries.iter().flat_map(|(namespace, summary)| {
+            let labels = move |reason| vec![("namespace", namespace.as_str()), ("reason", reason)];
+            summary
+                .held
+                .iter()
+                .map(move |(reason, count)| (labels(*reason), *count))
+        });
+        gauges(
+            &mut encoder,
+            "held",
+            "Members that are due for a restart and wait, by reason",
+            held,
         )?;
-        for (namespace, summary) in &summaries {
-            for (reason, count) in &summary.held {
-                let value = i64::try_from(*count).unwrap_or(i64::MAX);
-                let labels = [("namespace", namespace.as_str()), ("reason", *reason)];
-                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-            }
-        }
-        Ok(())
+        let leads = ConstGauge::new(i64::from(self.leadership.is_held()));
+        let help = "Whether this replica runs the loop (1) or not (0)";
+        leads.encode(encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?)
     }
+}
+
+fn gauges<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, usize)>,
+) -> Result<(), fmt::Error> {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in samples {
+        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge.encode(family.encode_family(&labels.as_slice())?)?;
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ use super::{
     error::ApiError,
     kinds::Kind,
     object::{Key, Object, items, meta_str},
-    ownership::without_times,
+    ownership::same_metadata,
     patch,
     request::ApiRequest,
     selector::Selector,
@@ -321,7 +321,7 @@ fn apply_answer(
     let before = draft.new.clone();
     apply_patch(&response["patch"], draft)
         .map_err(|error| Failure::Refused(ApiError::internal(error)))?;
-    let has_changed = without_times(&before["metadata"]) != without_times(&draft.new["metadata"])
+    let has_changed = !same_metadata(&before["metadata"], &draft.new["metadata"])
         || ["spec", "data"]
             .iter()
             .any(|field| before[field] != draft.new[field]);

@@ -224,10 +224,7 @@ impl Drop for Controllers {
 fn observe(work: &mut Work<'_>, table: TableId, event: &Event) {
     let kind = Arc::clone(&work.state.store.table(table).kind);
     if kind.is("apps", "statefulsets") {
-        if let Some(set) = event.after.as_deref().or(event.before.as_deref()) {
-            let key = Key::of(set.value());
-            work.plan(work.timing.reaction, Task::SyncStatefulSet(key));
-        }
+        stateful_set::observe_set(work, event);
     } else if kind.is("", "pods") {
         stateful_set::observe_pod(work, event);
         kubelet::observe(work, event);

@@ -7,7 +7,8 @@ use super::{
     error::{ApiError, Cause},
     kinds::{Kind, UpdatePolicy},
     object::{Key, as_map, items, map_mut, meta_str, set_meta},
-    ownership::{self, Operation, Writer},
+    owners::{Operation, Writer},
+    ownership,
     patch::{self, Patch},
     read::scale_of,
     request::ApiRequest,
@@ -54,12 +55,15 @@ impl Target<'_> {
         }
         let wanted = self.wanted(intent)?;
         self.check_versions(intent, &wanted)?;
-        let new = match (self.old, self.subresource()) {
+        let mut new = match (self.old, self.subresource()) {
             (Some(old), "status") => with_status_of(old, wanted, self.kind),
             (Some(old), "scale") => with_replicas_of(old, &wanted),
             _ => wanted,
         };
-        let mut new = self.finished(new, matches!(intent, Intent::Patch(_)))?;
+        if self.subresource().is_empty() {
+            self.identify(&mut new)?;
+        }
+        let mut new = self.finished(self.pruned(new, matches!(intent, Intent::Patch(_)))?);
         let stored = self.old.map(|old| &old["metadata"]["managedFields"]);
         let stored = stored.filter(|fields| !fields.is_null()).cloned();
         set_meta(&mut new, "managedFields", stored);
@@ -116,14 +120,8 @@ impl Target<'_> {
         self.project(&mut config);
         let force = self.request.query.is_true("force");
         let merged = ownership::apply(self.old, &config, self.kind, &writer, force, self.now)?;
-        let managed = merged["metadata"]["managedFields"].clone();
-        let mut new = self.finished(merged, true)?;
-        set_meta(
-            &mut new,
-            "managedFields",
-            (!managed.is_null()).then_some(managed),
-        );
-        Ok(new)
+        // Both what was stored and what is applied have only declared fields: nothing is to be pruned.
+        Ok(self.finished(merged))
     }
 
     fn writer(&self, operation: Operation) -> Result<Writer, ApiError> {
@@ -144,30 +142,27 @@ impl Target<'_> {
         })
     }
 
-    /// Prunes, identifies and defaults.
-    fn finished(&self, mut new: Value, is_patch: bool) -> Result<Value, ApiError> {
-        if self.subresource().is_empty() {
-            self.identify(&mut new)?;
-        }
-        let mut new = (self.kind.rules.prune)(new).map_err(|error| {
-            let Kind {
-                name: kind,
-                version,
-                ..
-            } = self.kind;
+    /// Drops unknown fields and refuses wrong types.
+    fn pruned(&self, new: Value, is_patch: bool) -> Result<Value, ApiError> {
+        (self.kind.rules.prune)(new).map_err(|error| {
+            let Kind { name, version, .. } = self.kind;
             let message =
-                format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}");
+                format!("{name} in version {version:?} cannot be handled as a {name}: {error}");
             let (code, reason) = if is_patch {
                 (422, "Invalid")
             } else {
                 (400, "BadRequest")
             };
             ApiError::new(code, reason, message)
-        })?;
+        })
+    }
+
+    /// Fills in what the server has to say.
+    fn finished(&self, mut new: Value) -> Value {
         defaults::normalize(&mut new, self.kind.is_custom);
         keep_system_fields(&mut new, self.old, self.kind, self.subresource());
         (self.kind.rules.default)(&mut new);
-        Ok(new)
+        new
     }
 
     /// Fills in kind, name and namespace from the URL, and refuses others.
@@ -377,7 +372,7 @@ pub(super) fn number_generation(new: &mut Value, old: Option<&Value>, kind: &Kin
         Some(old) => {
             let is_counted = |field: &str| !matches!(field, "metadata" | "status");
             let stored = old["metadata"]["generation"].as_u64().unwrap_or(0);
-            stored + u64::from(!same_fields(old, new, is_counted))
+            stored + u64::from(!ownership::same_fields(old, new, is_counted))
         }
     };
     set_meta(new, "generation", Some(generation.into()));
@@ -385,19 +380,8 @@ pub(super) fn number_generation(new: &mut Value, old: Option<&Value>, kind: &Kin
 
 /// Whether a write would change nothing but the times of managed fields.
 pub(super) fn is_unchanged(old: &Value, new: &Value) -> bool {
-    same_fields(old, new, |field| field != "metadata")
-        && ownership::without_times(&old["metadata"]) == ownership::without_times(&new["metadata"])
-}
-
-/// Whether two objects have the same top-level fields, of those that count.
-fn same_fields(one: &Value, other: &Value, counts: impl Fn(&str) -> bool) -> bool {
-    let fields = |object| {
-        Value::as_object(object)
-            .into_iter()
-            .flatten()
-            .filter(|(field, _)| counts(field))
-    };
-    fields(one).eq(fields(other))
+    ownership::same_fields(old, new, |field| field != "metadata")
+        && ownership::same_metadata(&old["metadata"], &new["metadata"])
 }
 
 /// Whether a deletion that waited for finalizers is now complete.

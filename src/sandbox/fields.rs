@@ -100,6 +100,17 @@ impl FieldSet {
         }
     }
 
+    /// Whether there are members of both.
+    pub(super) fn intersects(&self, other: &Self) -> bool {
+        let meets = |(element, set): (&String, &Self)| {
+            other
+                .children
+                .get(element)
+                .is_some_and(|other| set.intersects(other))
+        };
+        (self.member && other.member) || self.children.iter().any(meets)
+    }
+
     /// The members of both.
     pub(super) fn intersection(&self, other: &Self) -> Self {
         let children = self.children.iter().filter_map(|(element, set)| {
@@ -179,7 +190,7 @@ fn readable(element: &str) -> String {
 
 /// The path element of a field.
 pub(super) fn field(name: &str) -> String {
-    format!("f:{name}")
+    ["f:", name].concat()
 }
 
 /// Every field that an applied configuration names.
@@ -225,6 +236,13 @@ pub(super) struct Comparison {
     pub(super) removed: FieldSet,
 }
 
+impl Comparison {
+    /// Whether nothing was changed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.removed.is_empty()
+    }
+}
+
 /// Compares two versions of an object.
 pub(super) fn compare(old: &Value, new: &Value, lists: Lists) -> Comparison {
     let (changed, removed) = compare_field(Some(old), Some(new), lists, "");
@@ -245,6 +263,7 @@ fn compare_field(
             let names = old
                 .keys()
                 .chain(new.keys().filter(|name| !old.contains_key(*name)));
+            let names = names.filter(|name| old.get(*name) != new.get(*name));
             compare_children(names.map(|name| {
                 let sets = compare_field(old.get(name), new.get(name), lists, name);
                 (field(name), sets)

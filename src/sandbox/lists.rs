@@ -3,7 +3,7 @@
 //! The real server reads this from its schema; here a field's name decides, which is unambiguous for the kinds
 //! that the sandbox serves.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// The lists of a kind, by family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,15 +99,29 @@ impl ListKind {
             Self::Atomic => None,
             Self::Set => Some(format!("v:{item}")),
             Self::Map(keys) => {
-                let keys: Map<_, _> = keys
+                // The keys of each kind stand in the order of the alphabet, as in JSON written by Go.
+                let keys = keys
                     .iter()
-                    .filter_map(|&key| {
-                        let default = (key == "protocol").then(|| Value::from("TCP"));
-                        Some((key.to_owned(), item.get(key).cloned().or(default)?))
-                    })
-                    .collect();
-                Some(format!("k:{}", Value::Object(keys)))
+                    .filter_map(|key| Some(format!("{key:?}:{}", value_of(item, key)?)));
+                Some(format!("k:{{{}}}", keys.collect::<Vec<_>>().join(",")))
             }
         }
     }
+
+    /// Whether two items are one, in a list of this kind.
+    pub(super) fn same(self, one: &Value, other: &Value) -> bool {
+        match self {
+            Self::Atomic => false,
+            Self::Set => one == other,
+            Self::Map(keys) => keys
+                .iter()
+                .all(|key| value_of(one, key) == value_of(other, key)),
+        }
+    }
+}
+
+/// An item's key field; the one that has a default in the schema has it here.
+fn value_of(item: &Value, key: &str) -> Option<Value> {
+    let default = || (key == "protocol").then(|| Value::from("TCP"));
+    item.get(key).cloned().or_else(default)
 }

@@ -14,8 +14,11 @@
 //! # What a real server does differently
 //! - Schemas of custom resources aren't read: no pruning, no validation, all their lists are atomic.
 //! - `matchConditions` aren't evaluated, and neither scale nor delete reaches a webhook.
-//! - The controllers' own writes (pods, statuses) pass no webhook and leave no managed fields.
-//! - `v1` and `events.k8s.io/v1` Events are two resources. There is no authorization.
+//! - The controllers' own writes (pods, statuses) pass no webhook and leave no managed fields; claims are always bound.
+//! - A restart of the controllers forgets revisions, so that a partition then holds the newest template.
+//! - `v1` and `events.k8s.io/v1` Events are two resources. There is no authorization. Items of a list keep their kind.
+//! - Managed fields of an update also name the structs around what was written. Apply patches are JSON, not YAML.
+//! - Messages about unreadable JSON are serde's, not Go's.
 
 mod admission;
 mod answer;
@@ -37,6 +40,7 @@ mod lists;
 mod names;
 mod object;
 pub mod operator;
+mod owners;
 mod ownership;
 mod patch;
 mod read;

@@ -2,8 +2,6 @@
 //!
 //! After `structured-merge-diff`'s `merge.Updater`.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::{
@@ -11,149 +9,9 @@ use super::{
     fields::{self, Comparison, FieldSet},
     kinds::Kind,
     lists::{ListKind, Lists, item_name},
-    object::set_meta,
+    object::items,
+    owners::{Owners, Writer},
 };
-
-/// Who wrote, and how: one entry of `metadata.managedFields`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Writer {
-    pub(super) manager: String,
-    pub(super) operation: Operation,
-    pub(super) subresource: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Operation {
-    Apply,
-    Update,
-}
-
-impl Operation {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Apply => "Apply",
-            Self::Update => "Update",
-        }
-    }
-}
-
-/// The owners of an object's fields, and when each last wrote.
-#[derive(Clone, Debug, Default)]
-struct Owners(BTreeMap<Writer, (FieldSet, String)>);
-
-impl Owners {
-    fn of(object: &Value) -> Self {
-        let text =
-            |entry: &Value, field: &str| entry[field].as_str().unwrap_or_default().to_owned();
-        let entries = object["metadata"]["managedFields"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|entry| {
-                let operation = if entry["operation"] == "Apply" {
-                    Operation::Apply
-                } else {
-                    Operation::Update
-                };
-                let writer = Writer {
-                    manager: text(entry, "manager"),
-                    operation,
-                    subresource: text(entry, "subresource"),
-                };
-                (
-                    writer,
-                    (FieldSet::from_json(&entry["fieldsV1"]), text(entry, "time")),
-                )
-            });
-        Self(entries.collect())
-    }
-
-    /// Writes the entries in the real server's order: what was applied first, then by time.
-    fn write_to(self, object: &mut Value, kind: &Kind) {
-        let mut entries: Vec<_> = self
-            .0
-            .into_iter()
-            .filter(|(_, (set, _))| !set.is_empty())
-            .collect();
-        entries.sort_by(|(one, (_, earlier)), (other, (_, later))| {
-            let order = one
-                .operation
-                .cmp(&other.operation)
-                .then_with(|| earlier.cmp(later));
-            order.then_with(|| one.cmp(other))
-        });
-        let entries: Vec<_> = entries
-            .into_iter()
-            .map(|(writer, (set, time))| {
-                let mut entry = json!({
-                    "manager": writer.manager, "operation": writer.operation.name(), "apiVersion": kind.api_version(),
-                    "fieldsType": "FieldsV1", "fieldsV1": set.to_json(),
-                });
-                for (field, value) in [("time", time), ("subresource", writer.subresource)] {
-                    if !value.is_empty() {
-                        entry[field] = value.into();
-                    }
-                }
-                entry
-            })
-            .collect();
-        set_meta(
-            object,
-            "managedFields",
-            (!entries.is_empty()).then(|| entries.into()),
-        );
-    }
-
-    fn set_of(&self, writer: &Writer) -> FieldSet {
-        self.0
-            .get(writer)
-            .map(|(set, _)| set.clone())
-            .unwrap_or_default()
-    }
-
-    /// Gives a writer its set; the time moves only when the set does.
-    fn assign(&mut self, writer: &Writer, set: FieldSet, now: &str) {
-        match self.0.get_mut(writer) {
-            Some((owned, _)) if *owned == set => {}
-            _ => drop(self.0.insert(writer.clone(), (set, now.to_owned()))),
-        }
-    }
-
-    /// The time of an apply: it moves only when the object does.
-    fn set_time(&mut self, writer: &Writer, time: &str) {
-        if let Some((_, last)) = self.0.get_mut(writer) {
-            time.clone_into(last);
-        }
-    }
-
-    fn time_of(&self, writer: &Writer) -> String {
-        self.0
-            .get(writer)
-            .map(|(_, time)| time.clone())
-            .unwrap_or_default()
-    }
-
-    /// What others than `writer` own of the changed fields.
-    fn conflicts(&self, writer: &Writer, changed: &FieldSet) -> Vec<(&str, Vec<String>)> {
-        let others = self.0.iter().filter(|(other, _)| *other != writer);
-        others
-            .map(|(other, (set, _))| (other.manager.as_str(), set.intersection(changed).paths()))
-            .filter(|(_, paths)| !paths.is_empty())
-            .collect()
-    }
-
-    fn take_from_others(&mut self, writer: &Writer, what: &FieldSet) {
-        for (_, (set, _)) in self.0.iter_mut().filter(|(other, _)| *other != writer) {
-            set.subtract(what);
-        }
-    }
-
-    fn union(&self) -> FieldSet {
-        let mut all = FieldSet::default();
-        self.0.values().for_each(|(set, _)| all.union(set));
-        all
-    }
-}
 
 /// Keeps only what a write to this (sub)resource can own.
 fn restrict(set: &mut FieldSet, kind: &Kind, subresource: &str) {
@@ -167,7 +25,7 @@ fn restrict(set: &mut FieldSet, kind: &Kind, subresource: &str) {
     }
 }
 
-/// Books an ordinary write: what it changed belongs to its writer alone.
+/// Books an ordinary write: what it changed belongs to its writer alone. `new` carries the stored managed fields.
 pub(super) fn track_update(
     old: Option<&Value>,
     new: &mut Value,
@@ -175,25 +33,20 @@ pub(super) fn track_update(
     writer: &Writer,
     now: &str,
 ) {
-    let empty = json!({});
+    let nothing = json!({});
+    let comparison = compare(old.unwrap_or(&nothing), new, kind, writer);
+    if comparison.is_empty() {
+        return;
+    }
     let mut owners = old.map(Owners::of).unwrap_or_default();
-    set_meta(new, "managedFields", None);
-    let Comparison {
-        mut changed,
-        mut removed,
-    } = fields::compare(old.unwrap_or(&empty), new, kind.lists);
-    restrict(&mut changed, kind, &writer.subresource);
-    restrict(&mut removed, kind, &writer.subresource);
-    if !changed.is_empty() || !removed.is_empty() {
-        let mut set = owners.set_of(writer);
-        set.subtract(&removed);
-        set.union(&changed);
-        owners.take_from_others(writer, &removed);
-        owners.take_from_others(writer, &changed);
+    let mut set = owners.set_of(writer).cloned().unwrap_or_default();
+    set.subtract(&comparison.removed);
+    set.union(&comparison.changed);
+    owners.take_from_others(writer, &comparison);
+    if owners.assign(writer, set) {
         // The scale handler of the real server loses the time.
-        owners.assign(
+        owners.set_time(
             writer,
-            set,
             if writer.subresource == "scale" {
                 ""
             } else {
@@ -217,38 +70,42 @@ pub(super) fn apply(
     now: &str,
 ) -> Result<Value, ApiError> {
     let mut owners = old.map(Owners::of).unwrap_or_default();
-    let mut config = config.clone();
-    set_meta(&mut config, "managedFields", None);
-    let mut live = old.cloned().unwrap_or_else(|| json!({}));
-    set_meta(&mut live, "managedFields", None);
-
-    let last = owners.set_of(writer);
-    let mut set = fields::of_value(&config, kind.lists);
+    let named = fields::of_value(config, kind.lists);
+    let mut set = named.clone();
     restrict(&mut set, kind, &writer.subresource);
-    let last_time = owners.time_of(writer);
-    owners.assign(writer, set, &last_time);
 
+    let nothing = json!({});
+    let live = old.unwrap_or(&nothing);
     let mut merged = live.clone();
-    merge(&mut merged, &config, kind.lists, "");
-    prune(&mut merged, &last, &owners.union(), kind.lists, "");
+    merge(&mut merged, config, kind.lists, "");
+    let last = owners.set_of(writer).cloned();
+    owners.assign(writer, set);
+    if let Some(last) = last.filter(|last| owners.set_of(writer) != Some(last)) {
+        // The name that every configuration has holds on to the metadata around it.
+        let mut owned = named;
+        owners.sets().for_each(|set| owned.union(set));
+        prune(&mut merged, &last, &owned, kind.lists, "");
+    }
 
-    let Comparison {
-        mut changed,
-        mut removed,
-    } = fields::compare(&live, &merged, kind.lists);
-    restrict(&mut changed, kind, &writer.subresource);
-    restrict(&mut removed, kind, &writer.subresource);
-    let conflicts = owners.conflicts(writer, &changed);
+    let comparison = compare(live, &merged, kind, writer);
+    let conflicts = owners.conflicts(writer, &comparison.changed);
     if !conflicts.is_empty() && !force {
         return Err(ApiError::apply_conflict(&conflicts));
     }
-    owners.take_from_others(writer, &changed);
-    owners.take_from_others(writer, &removed);
-    if merged != live {
+    if !comparison.is_empty() {
+        owners.take_from_others(writer, &comparison);
         owners.set_time(writer, now);
     }
     owners.write_to(&mut merged, kind);
     Ok(merged)
+}
+
+/// What a write changed of the fields that it can own.
+fn compare(old: &Value, new: &Value, kind: &Kind, writer: &Writer) -> Comparison {
+    let mut comparison = fields::compare(old, new, kind.lists);
+    restrict(&mut comparison.changed, kind, &writer.subresource);
+    restrict(&mut comparison.removed, kind, &writer.subresource);
+    comparison
 }
 
 /// Merges `config` into `live`: maps by field, lists by their kind.
@@ -263,7 +120,14 @@ pub(super) fn merge(live: &mut Value, config: &Value, lists: Lists, name: &str) 
             }
         }
         (Value::Array(live), Value::Array(config)) if lists.list(name) != ListKind::Atomic => {
-            *live = merge_lists(live, config, lists, name);
+            let kind = lists.list(name);
+            let pairs = || live.iter().zip(config);
+            if live.len() == config.len() && pairs().all(|(live, config)| kind.same(live, config)) {
+                let pairs = live.iter_mut().zip(config);
+                pairs.for_each(|(live, config)| merge(live, config, lists, item_name(name)));
+            } else {
+                *live = merge_lists(live, config, lists, name);
+            }
         }
         (live, config) => live.clone_from(config),
     }
@@ -350,16 +214,22 @@ fn child_mut<'a>(
     }
 }
 
-/// Metadata without the times of its managed fields: what decides whether a write changed anything.
-pub(super) fn without_times(metadata: &Value) -> Value {
-    let mut metadata = metadata.clone();
-    for entry in metadata
-        .get_mut("managedFields")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        entry["time"] = Value::Null;
-    }
-    metadata
+/// Whether two objects' metadata differ in nothing but the times of their managed fields.
+pub(super) fn same_metadata(one: &Value, other: &Value) -> bool {
+    let (managed, other_managed) = (items(one, "managedFields"), items(other, "managedFields"));
+    let same_entry = |(one, other)| same_fields(one, other, |field| field != "time");
+    managed.len() == other_managed.len()
+        && same_fields(one, other, |field| field != "managedFields")
+        && managed.iter().zip(other_managed).all(same_entry)
+}
+
+/// Whether two objects have the same fields, of those that count.
+pub(super) fn same_fields(one: &Value, other: &Value, counts: impl Fn(&str) -> bool) -> bool {
+    let fields = |object| {
+        Value::as_object(object)
+            .into_iter()
+            .flatten()
+            .filter(|(field, _)| counts(field))
+    };
+    fields(one).eq(fields(other))
 }

@@ -25,20 +25,50 @@ pub(super) struct Revisions(BTreeMap<Key, History>);
 #[derive(Debug, Default)]
 struct History {
     uid: String,
-    templates: BTreeMap<String, Value>,
+    /// The generation whose template is that of `update`.
+    generation: u64,
+    update: String,
+    templates: BTreeMap<String, Arc<Value>>,
 }
 
 impl Revisions {
-    /// The history of this set; one of an earlier set of the same name is forgotten.
-    fn of(&mut self, set: &Value) -> &mut BTreeMap<String, Value> {
+    /// The history of this set, its present template included; that of an earlier set of its name is forgotten.
+    fn of(&mut self, set: &Value) -> &History {
         let history = self.0.entry(Key::of(set)).or_default();
         if history.uid != meta_str(set, "uid") {
             *history = History {
                 uid: meta_str(set, "uid").to_owned(),
-                templates: BTreeMap::new(),
+                ..History::default()
             };
         }
-        &mut history.templates
+        let generation = set["metadata"]["generation"].as_u64().unwrap_or(0);
+        if history.generation != generation {
+            let template = &set["spec"]["template"];
+            history.generation = generation;
+            history.update = format!("{}-{}", meta_str(set, "name"), hash(&template.to_string()));
+            let entry = history.templates.entry(history.update.clone());
+            entry.or_insert_with(|| Arc::new(template.clone()));
+        }
+        history
+    }
+}
+
+/// A set's event concerns it unless only metadata changed, as an operator does several times a second.
+pub(super) fn observe_set(work: &mut Work<'_>, event: &Event) {
+    let (before, after) = (event.before.as_deref(), event.after.as_deref());
+    if let (Some(before), Some(after)) = (before, after) {
+        let (before, after) = (before.value(), after.value());
+        let fields = ["generation", "deletionTimestamp"];
+        let is_same = fields
+            .iter()
+            .all(|field| before["metadata"][field] == after["metadata"][field]);
+        if is_same && before["status"] == after["status"] {
+            return;
+        }
+    }
+    if let Some(set) = after.or(before) {
+        let key = Key::of(set.value());
+        work.plan(work.timing.reaction, Task::SyncStatefulSet(key));
     }
 }
 
@@ -111,23 +141,23 @@ struct Plan<'a> {
     taken: Vec<String>,
     current: String,
     update: String,
-    current_template: Value,
+    current_template: Arc<Value>,
 }
 
 impl<'a> Plan<'a> {
     fn new(work: &Work<'_>, revisions: &mut Revisions, set: &'a Arc<Object>) -> Self {
         let set = set.value();
-        let template = &set["spec"]["template"];
-        let update = format!("{}-{}", meta_str(set, "name"), hash(&template.to_string()));
-        let known = revisions.of(set);
-        known
-            .entry(update.clone())
-            .or_insert_with(|| template.clone());
+        let history = revisions.of(set);
         let current = set["status"]["currentRevision"]
             .as_str()
-            .filter(|current| known.contains_key(*current));
-        let current = current.unwrap_or(&update).to_owned();
-        let current_template = known[&current].clone();
+            .unwrap_or_default();
+        let current = if history.templates.contains_key(current) {
+            current
+        } else {
+            &history.update
+        };
+        let current_template = Arc::clone(&history.templates[current]);
+        let (current, update) = (current.to_owned(), history.update.clone());
         let pods_table = work.state.store.built_in("", "pods");
         let prefix = format!("{}-", meta_str(set, "name"));
         let (mut pods, mut taken) = (BTreeMap::new(), Vec::new());

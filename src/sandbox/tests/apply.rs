@@ -261,3 +261,68 @@ async fn an_update_takes_what_it_changes_from_those_who_applied_it() {
         409
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_names_only_fields_that_exist_and_creates_whatever_version_it_names() {
+    let client = Sandbox::default().client("me");
+    let mut unknown = config_map("a", "k", "1");
+    unknown["spec"] = json!({"x": 1});
+    let status = refused(apply(&client, &path("a"), "one", true, &unknown).await);
+    assert_eq!(status.code, 500);
+    assert!(
+        status
+            .message
+            .ends_with(".spec: field not declared in schema"),
+        "{}",
+        status.message
+    );
+    let pruned = create(&client, &unknown).await;
+    assert!(pruned["spec"].is_null(), "other writes drop such fields");
+    let mut fresh = config_map("b", "k", "1");
+    fresh["metadata"]["resourceVersion"] = "1".into();
+    let made = apply(&client, &path("b"), "one", false, &fresh)
+        .await
+        .unwrap();
+    assert_eq!(
+        made["data"]["k"], "1",
+        "there is nothing to compare it with"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_its_manager_drops_goes_with_what_others_own_in_it() {
+    let client = Sandbox::default().client("me");
+    let path = format!("{SETS}/a");
+    let mut two = stateful_set("a");
+    let side = json!({"name": "side", "image": "side:1"});
+    two["spec"]["template"]["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(side);
+    apply(&client, &path, "operator", true, &two).await.unwrap();
+    let port = json!([{"op": "add", "path": "/spec/template/spec/containers/1/ports", "value": [{"containerPort": 1}]}]);
+    json_patch(&client, &path, port).await.unwrap();
+    let left = apply(&client, &path, "operator", true, &stateful_set("a"))
+        .await
+        .unwrap();
+    assert_eq!(
+        left["spec"]["template"]["spec"]["containers"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    let metadata =
+        json!([{"op": "add", "path": "/metadata/annotations", "value": {"foreign": "1"}}]);
+    json_patch(&client, &path, metadata).await.unwrap();
+    let mut labelled = stateful_set("a");
+    labelled["metadata"]["labels"] = json!({"x": "y"});
+    apply(&client, &path, "operator", true, &labelled)
+        .await
+        .unwrap();
+    let bare = apply(&client, &path, "operator", true, &stateful_set("a"))
+        .await
+        .unwrap();
+    assert_eq!(bare["metadata"]["annotations"]["foreign"], "1");
+    assert!(bare["metadata"]["labels"].is_null());
+}

@@ -9,7 +9,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::{core::v1::Namespace, rbac::v1::PolicyRule};
+use k8s_openapi::api::{
+    core::v1::Namespace,
+    rbac::v1::{ClusterRole, PolicyRule},
+};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
@@ -106,29 +109,11 @@ async fn prepare(plane: &ControlPlane) {
     plane.allow(User::StellarPeers, rights()).await;
 }
 
+/// The rights that the documentation tells to grant.
 fn rights() -> Vec<PolicyRule> {
-    let rule = |group: &str, resource: &str, verbs: &[&str]| PolicyRule {
-        api_groups: Some(vec![group.to_owned()]),
-        resources: Some(vec![resource.to_owned()]),
-        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
-        ..PolicyRule::default()
-    };
-    vec![
-        rule("stellar.org", "stellarnodes", &["get", "list", "watch"]),
-        rule("apps", "statefulsets", &["get", "list", "watch", "patch"]),
-        rule("", "pods", &["get", "list", "watch"]),
-        rule(
-            "",
-            "configmaps",
-            &["get", "list", "watch", "create", "patch"],
-        ),
-        rule(
-            "coordination.k8s.io",
-            "leases",
-            &["get", "create", "update"],
-        ),
-        rule("events.k8s.io", "events", &["create", "patch"]),
-    ]
+    let role: ClusterRole = serde_saphyr::from_str(include_str!("../../../docs/rbac.yaml"))
+        .expect("docs/rbac.yaml is a ClusterRole");
+    role.rules.expect("the role has rules")
 }
 
 /// A port that nobody has just now. Our program binds it a moment later.

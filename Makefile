@@ -1,0 +1,51 @@
+# What this project can do on a machine. Each target sets up what it needs: Rust 1.95 (rust-toolchain.toml), a C
+# compiler for aws-lc, and, for a real API server, Go 1.25 or newer.
+
+CARGO ?= cargo
+CONTROL_PLANE := target/control-plane/bin
+# Stories on a real API server mostly wait: more of them at once than there are cores.
+E2E_THREADS ?= 6
+
+.PHONY: help demo test test-hermetic e2e control-plane lint deny bench release clean-e2e
+
+help:
+	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
+	@echo 'make test           everything: test-hermetic, then e2e'
+	@echo 'make test-hermetic  unit, property and scenario tests without Go'
+	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
+	@echo 'make lint           format, clippy, documentation, licences and banned crates'
+	@echo 'make bench          latency, throughput and size, in figures'
+	@echo 'make release        the stripped binary'
+
+demo:
+	$(CARGO) build --quiet --features sandbox
+	target/debug/stellar-peers demo $(if $(KEEP),--keep)
+
+test: test-hermetic e2e
+
+test-hermetic:
+	$(CARGO) test --features sandbox
+
+control-plane:
+	tests/control-plane/build.sh $(CONTROL_PLANE)
+
+e2e: control-plane
+	$(CARGO) test --features sandbox --test scenarios -- --ignored --test-threads=$(E2E_THREADS)
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- --deny warnings
+	$(CARGO) clippy --all-targets --features sandbox -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps --document-private-items --features sandbox
+	$(MAKE) deny
+
+# The advisory database is not part of any registry: where it can't be had, licences, bans and sources are checked.
+deny:
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny --version 0.20.2
+	cargo-deny --log-level error check bans licenses sources
+
+bench: control-plane
+	$(CARGO) bench --features sandbox --bench discovery
+
+release:
+	$(CARGO) build --release

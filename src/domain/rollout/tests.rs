@@ -1,0 +1,407 @@
+//! The rules of restarts, on small clusters.
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::domain::{
+    decision::Decision,
+    fixtures::{Cluster, hash_of, name},
+    injection::TemplateView,
+};
+
+const SETTLE: Duration = Duration::from_secs(30);
+const MIN_READY: Duration = Duration::from_secs(60);
+const THREE: [&str; 3] = ["v1", "v2", "v3"];
+
+fn starts(decision: &Decision) -> Vec<&str> {
+    decision
+        .plan
+        .starts()
+        .map(|start| start.node.as_str())
+        .collect()
+}
+
+fn held<'a>(decision: &'a Decision, node: &str) -> &'a Held {
+    match &decision.plan.verdicts[&name(node)] {
+        Verdict::Held(_, held) => held,
+        Verdict::Start(_) => panic!("{node} starts"),
+    }
+}
+
+/// A settled network that somebody joined, ready to restart.
+fn joined() -> Cluster {
+    let mut cluster = Cluster::settled(&THREE);
+    cluster.add("v4");
+    cluster.inject("v4", &hash_of(&["v1", "v2", "v3", "v4"]));
+    cluster.pass();
+    cluster.after(MIN_READY);
+    cluster
+}
+
+#[test]
+fn a_settled_network_restarts_nobody() {
+    let decision = Cluster::settled(&THREE).decide();
+    assert!(decision.plan.verdicts.is_empty());
+    assert_eq!(decision.look_again, None);
+}
+
+#[test]
+fn old_members_restart_one_after_the_other_and_the_newcomer_not_at_all() {
+    let mut cluster = joined();
+    let all = hash_of(&["v1", "v2", "v3", "v4"]);
+    for node in THREE {
+        let decision = cluster.pass();
+        assert_eq!(starts(&decision), [node]);
+        let start = decision.plan.starts().next().unwrap();
+        assert_eq!((&start.hash, start.reason), (&all, Stale::Membership));
+        cluster.restart(node, &all);
+        assert_eq!(
+            starts(&cluster.pass()).len(),
+            0,
+            "the last one is Ready for too short a time"
+        );
+        cluster.after(MIN_READY);
+    }
+    assert!(cluster.pass().plan.verdicts.is_empty());
+}
+
+#[test]
+fn nothing_starts_before_the_membership_has_settled() {
+    let mut cluster = Cluster::settled(&THREE);
+    cluster.policy.min_ready = Duration::ZERO;
+    cluster.add("v4");
+    cluster.inject("v4", &hash_of(&["v1", "v2", "v3", "v4"]));
+    let decision = cluster.pass();
+    assert_eq!(held(&decision, "v1"), &Held::Settling);
+    assert_eq!(
+        decision.look_again.map(|at| at.since(cluster.now().moment)),
+        Some(SETTLE)
+    );
+    assert_eq!(
+        starts(&cluster.after(SETTLE - Duration::from_secs(1))).len(),
+        0
+    );
+    // Another one joins: the time begins anew.
+    cluster.add("v5");
+    cluster.inject("v5", &hash_of(&["v1", "v2", "v3", "v4", "v5"]));
+    cluster.pass();
+    assert_eq!(
+        starts(&cluster.after(SETTLE - Duration::from_secs(1))).len(),
+        0
+    );
+    assert_eq!(starts(&cluster.after(Duration::from_secs(1))), ["v1"]);
+}
+
+#[test]
+fn where_somebody_only_left_the_rest_waits_longer_and_delete_and_create_again_costs_nothing() {
+    let mut cluster = Cluster::settled(&THREE);
+    cluster.remove("v3");
+    cluster.pass();
+    assert_eq!(held(&cluster.after(2 * SETTLE), "v1"), &Held::Settling);
+    cluster.add("v3");
+    cluster.inject("v3", &hash_of(&THREE));
+    cluster.set("v3", |set| set.uid = "again".to_owned());
+    cluster.pod("v3", |pod| pod.owner = "again".to_owned());
+    assert!(cluster.pass().plan.verdicts.is_empty());
+    cluster.remove("v3");
+    cluster.pass();
+    assert_eq!(starts(&cluster.after(Duration::from_mins(5))), ["v1"]);
+}
+
+#[test]
+fn whoever_is_down_for_whatever_reason_holds_the_others_back() {
+    type Change = fn(&mut Cluster);
+    let ways: [Change; 4] = [
+        |it| it.pod("v3", |pod| pod.ready = false),
+        |it| it.set("v3", |set| set.generation += 1),
+        |it| it.set("v3", |set| set.update_revision = "r9".to_owned()),
+        |it| it.start_pod("v3"),
+    ];
+    for change in ways {
+        let mut cluster = joined();
+        change(&mut cluster);
+        let decision = cluster.pass();
+        assert_eq!(starts(&decision).len(), 0);
+        assert_eq!(held(&decision, "v1"), &Held::Budget(name("v3")));
+    }
+}
+
+#[test]
+fn max_unavailable_lets_more_go_at_once_and_counts_who_is_down() {
+    let mut cluster = joined();
+    cluster.policy.max_unavailable = std::num::NonZeroUsize::new(2).unwrap();
+    assert_eq!(starts(&cluster.pass()), ["v1", "v2"]);
+    cluster.pod("v4", |pod| pod.ready = false);
+    assert_eq!(starts(&cluster.pass()), ["v1"]);
+}
+
+#[test]
+fn a_moved_pod_a_drained_node_and_an_unready_pod_make_nobody_stale() {
+    let mut cluster = Cluster::settled(&THREE);
+    cluster.start_pod("v1");
+    assert!(cluster.pass().plan.verdicts.is_empty());
+    cluster.pod("v2", |pod| pod.ready = false);
+    assert!(
+        cluster
+            .after(Duration::from_hours(1))
+            .plan
+            .verdicts
+            .is_empty()
+    );
+    cluster.snapshot.pods.clear();
+    assert!(
+        cluster
+            .after(Duration::from_hours(1))
+            .plan
+            .verdicts
+            .is_empty()
+    );
+}
+
+#[test]
+fn what_is_half_injected_goes_first() {
+    let mut cluster = joined();
+    cluster.set("v3", |set| set.template.parts = Parts::Partial);
+    let decision = cluster.pass();
+    assert_eq!(starts(&decision), ["v3"]);
+    assert_eq!(held(&decision, "v1"), &Held::After(name("v3")));
+}
+
+#[test]
+fn who_was_there_before_us_is_taken_in_unless_its_list_would_be_empty_or_nobody_wants_that() {
+    let mut cluster = Cluster::with_ready(&THREE);
+    cluster.pass();
+    assert_eq!(starts(&cluster.after(MIN_READY)), ["v1"]);
+    cluster.policy.adopt = Adopt::Never;
+    assert_eq!(held(&cluster.pass(), "v1"), &Held::AdoptionOff);
+    let mut alone = Cluster::with_ready(&["v1"]);
+    alone.pass();
+    assert_eq!(held(&alone.after(MIN_READY), "v1"), &Held::NoPeers);
+}
+
+#[test]
+fn each_reason_to_hold_one_validator_back_is_told_and_the_next_one_goes() {
+    type Change = fn(&mut Cluster);
+    let ways: [(Held, Change); 6] = [
+        (Held::Paused(PausedBy::Node), |it| {
+            it.node("v1", |node| node.paused = true)
+        }),
+        (Held::Paused(PausedBy::Node), |it| {
+            it.set("v1", |set| set.paused = true)
+        }),
+        (Held::OnDelete, |it| {
+            it.set("v1", |set| set.update_strategy = UpdateStrategy::OnDelete)
+        }),
+        (Held::Partition(1), |it| {
+            it.set("v1", |set| {
+                set.update_strategy = UpdateStrategy::Rolling { partition: 1 }
+            });
+        }),
+        (Held::EphemeralLedger, |it| {
+            it.set("v1", |set| set.template.ephemeral_ledger = true)
+        }),
+        (Held::CannotInject(CannotInject::VolumeNameTaken), |it| {
+            it.set("v1", |set| {
+                set.template.blocked = Some(CannotInject::VolumeNameTaken)
+            });
+        }),
+    ];
+    for (expected, change) in ways {
+        let mut cluster = joined();
+        change(&mut cluster);
+        let decision = cluster.pass();
+        assert_eq!(held(&decision, "v1"), &expected);
+        assert_eq!(starts(&decision), ["v2"]);
+    }
+    let mut allowed = joined();
+    allowed.set("v1", |set| {
+        (set.template.ephemeral_ledger, set.allow_ephemeral) = (true, true)
+    });
+    assert_eq!(starts(&allowed.pass()), ["v1"]);
+}
+
+#[test]
+fn a_paused_namespace_and_restart_on_never_restart_nobody() {
+    let mut cluster = joined();
+    cluster.policy.restart_on = RestartOn::Never;
+    assert_eq!(held(&cluster.pass(), "v1"), &Held::RestartsOff);
+    let mut paused = joined();
+    std::sync::Arc::make_mut(paused.snapshot.config_map.as_mut().unwrap()).paused = true;
+    assert_eq!(
+        held(&paused.pass(), "v1"),
+        &Held::Paused(PausedBy::ConfigMap)
+    );
+}
+
+#[test]
+fn a_restart_that_does_not_get_done_stops_all_others() {
+    let mut cluster = joined();
+    cluster.policy.max_unavailable = std::num::NonZeroUsize::new(3).unwrap();
+    cluster.restart("v1", &hash_of(&["v1", "v2", "v3", "v4"]));
+    cluster.pod("v1", |pod| pod.ready = false);
+    assert_eq!(
+        starts(&cluster.after(Duration::from_mins(14))),
+        ["v2", "v3"]
+    );
+    assert_eq!(
+        held(&cluster.after(Duration::from_mins(1)), "v2"),
+        &Held::Stuck(name("v1"))
+    );
+    // A time in the future, by a clock that went back, counts from first sight.
+    cluster.set("v1", |set| {
+        set.template.restarted_at = Some("2999-01-01T00:00:00Z".to_owned())
+    });
+    assert_eq!(starts(&cluster.pass()), ["v2", "v3"]);
+    assert_eq!(
+        held(&cluster.after(Duration::from_mins(15)), "v2"),
+        &Held::Stuck(name("v1"))
+    );
+}
+
+#[test]
+fn without_a_record_nobody_restarts_until_all_are_ready_or_long_enough() {
+    let mut cluster = Cluster::with_ready(&THREE);
+    cluster.pod("v3", |pod| pod.ready = false);
+    cluster.pass();
+    assert_eq!(held(&cluster.after(MIN_READY), "v1"), &Held::RecordLost);
+    let mut patient = cluster;
+    patient.pod("v3", |pod| pod.ready = true);
+    patient.pass();
+    assert_eq!(starts(&patient.after(MIN_READY)), ["v1"]);
+    let mut cluster = Cluster::with_ready(&THREE);
+    cluster.pod("v3", |pod| pod.ready = false);
+    cluster.pass();
+    assert_eq!(starts(&cluster.after(Duration::from_mins(15))), ["v1"]);
+}
+
+#[test]
+fn nobody_is_restarted_twice_for_the_same_though_its_template_is_put_back() {
+    let mut cluster = Cluster::with_ready(&THREE);
+    cluster.pass();
+    let decision = cluster.after(MIN_READY);
+    let start = decision.plan.starts().next().unwrap();
+    let mut list = decision.list.clone().unwrap();
+    let record = crate::domain::peer_list::RestartRecord {
+        uid: start.uid.clone(),
+        reason: start.reason.reason().to_owned(),
+        hash: start.hash.to_string(),
+    };
+    list.restarts = Restarts([("v1".to_owned(), record)].into()).render();
+    cluster.snapshot.config_map = Some(std::sync::Arc::new(crate::domain::fixtures::stored(
+        &list,
+        cluster.now(),
+    )));
+    let decision = cluster.pass();
+    assert_eq!(held(&decision, "v1"), &Held::AlreadyRestarted);
+    assert_eq!(starts(&decision), ["v2"]);
+    // Another membership is another reason.
+    cluster.add("v4");
+    cluster.inject("v4", &hash_of(&["v1", "v2", "v3", "v4"]));
+    cluster.pass();
+    assert_eq!(starts(&cluster.after(MIN_READY)), ["v1"]);
+}
+
+#[test]
+fn a_hash_of_a_version_that_we_do_not_know_is_left_alone() {
+    let mut cluster = Cluster::settled(&THREE);
+    for node in THREE {
+        cluster.set(node, |set| {
+            set.template.membership = Some("v2:whatever".to_owned())
+        });
+    }
+    assert!(cluster.pass().plan.verdicts.is_empty());
+}
+
+fn operators_set() -> serde_json::Value {
+    json!({
+        "metadata": {"uid": "u", "generation": 3},
+        "spec": {"template": {"metadata": {}, "spec": {"containers": [{"name": "stellar-node"}]}}},
+    })
+}
+
+fn a_start(carried: Option<&str>) -> Start {
+    Start {
+        node: name("v1"),
+        uid: "u".to_owned(),
+        generation: 3,
+        reason: Stale::NotInjected,
+        hash: hash_of(&["v1", "v2"]),
+        carried: carried.map(str::to_owned),
+        port: PeerPort::DEFAULT,
+    }
+}
+
+const NOON: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+#[test]
+fn the_restart_patch_carries_our_parts_and_holds_only_on_what_was_decided() {
+    let patch = restart_patch(&operators_set(), &a_start(None), NOON).unwrap();
+    let mut patched = operators_set();
+    json_patch::patch(&mut patched, &patch).unwrap();
+    let view: TemplateView = Template::new(&patched["spec"]["template"]).view(None);
+    assert_eq!(view.parts, Parts::Whole);
+    assert_eq!(
+        view.membership.as_deref(),
+        Some(hash_of(&["v1", "v2"]).as_str())
+    );
+    assert_eq!(view.restarted_at.as_deref(), Some("2027-01-15T08:00:00Z"));
+    for (pointer, value) in [
+        ("/metadata/uid", json!("other")),
+        ("/metadata/generation", json!(4)),
+    ] {
+        let mut other = operators_set();
+        *other.pointer_mut(pointer).unwrap() = value;
+        assert!(json_patch::patch(&mut other, &patch).is_err(), "{pointer}");
+    }
+    let patch = restart_patch(&patched, &a_start(Some("v1:000000000000")), NOON).unwrap();
+    assert!(
+        json_patch::patch(&mut patched, &patch).is_err(),
+        "it carries another membership than was seen"
+    );
+}
+
+#[test]
+fn a_restart_is_always_later_than_the_last_even_if_the_clock_went_back() {
+    let mut set = operators_set();
+    set["spec"]["template"]["metadata"]["annotations"] =
+        json!({names::RESTARTED_AT: "2030-01-01T00:00:00Z"});
+    let patch = restart_patch(&set, &a_start(None), NOON).unwrap();
+    json_patch::patch(&mut set, &patch).unwrap();
+    let view = Template::new(&set["spec"]["template"]).view(None);
+    assert_eq!(view.restarted_at.as_deref(), Some("2030-01-01T00:00:01Z"));
+}
+
+proptest! {
+    /// Members in any mix of states: no plan starts more than there is room for.
+    #[test]
+    fn no_plan_exceeds_the_budget(
+        states in prop::collection::vec((0..5_u8, any::<bool>()), 1..8),
+        max_unavailable in 1..4_usize,
+        wait in 0..200_u64,
+    ) {
+        let names: Vec<String> = (0..states.len()).map(|index| format!("v{index}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut cluster = Cluster::settled(&names);
+        cluster.policy.max_unavailable = std::num::NonZeroUsize::new(max_unavailable).unwrap();
+        for (node, (state, is_stale)) in names.iter().zip(&states) {
+            if *is_stale {
+                cluster.inject(node, &hash_of(&["other"]));
+            }
+            match state {
+                0 => cluster.pod(node, |pod| pod.ready = false),
+                1 => cluster.set(node, |set| set.generation += 1),
+                2 => cluster.start_pod(node),
+                _ => {}
+            }
+        }
+        cluster.pass();
+        let decision = cluster.after(Duration::from_secs(wait));
+        let fresh_counts = wait < MIN_READY.as_secs();
+        let down = states.iter().filter(|(state, _)| *state < 2 || (*state == 2 && fresh_counts)).count();
+        let started = starts(&decision).len();
+        prop_assert!(started == 0 || down + started <= max_unavailable, "{down} down, {started} started");
+    }
+}

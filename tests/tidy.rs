@@ -1,0 +1,150 @@
+//! The rules about the source itself.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use stellar_peers::{
+    controller::{apply::ReconcileError, lease::Leadership, reconcile::Outcome},
+    domain::rollout::Stale,
+    observe::{AdmissionOutcome, Board, Metrics},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &str) -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
+            }
+        }
+    }
+    found
+}
+
+/// The text without comments: what the compiler sees, near enough.
+fn code(text: &str) -> String {
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[test]
+fn every_source_file_is_reached_by_a_mod() {
+    let all: BTreeMap<_, _> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .collect();
+    let declared: BTreeSet<String> = all
+        .values()
+        .flat_map(|text| code(text).lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter_map(|line| {
+            let line = line
+                .trim()
+                .trim_start_matches("pub(crate) ")
+                .trim_start_matches("pub ")
+                .to_owned();
+            Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned())
+        })
+        .collect();
+    for path in all.keys() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let module = if name == "mod" {
+            path.parent()
+                .unwrap()
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+        } else {
+            name
+        };
+        let is_root = [
+            "src/lib.rs",
+            "src/main.rs",
+            "tests/tidy.rs",
+            "tests/scenarios/main.rs",
+        ]
+        .contains(&path.to_str().unwrap());
+        assert!(
+            is_root || declared.contains(module),
+            "{} is in no mod",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn the_core_knows_no_client_no_clock_and_no_runtime() {
+    let impure = [
+        "kube::Client",
+        "Client,",
+        "tokio",
+        "async ",
+        ".await",
+        "Instant",
+        "SystemTime",
+        "::now()",
+        "std::env",
+        "std::fs",
+        "HashMap",
+        "HashSet",
+        "rand::",
+        "tracing",
+        "println!",
+    ];
+    for (path, text) in sources("src/domain") {
+        for word in impure {
+            assert!(
+                !code(&text).contains(word),
+                "{} names {word:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn the_documentation_names_exactly_the_metrics_that_there_are() {
+    let metrics = Metrics::new(Arc::new(Board::default()), Leadership::fixed(true));
+    metrics.admitted(AdmissionOutcome::Injected, Duration::ZERO);
+    metrics.reconciled(&Ok(Outcome::default()), Duration::ZERO);
+    metrics.reconciled(&Err(ReconcileError::Immutable), Duration::ZERO);
+    metrics.restarted(Stale::Membership);
+    let text = metrics.encode().unwrap();
+    let exported: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let page = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let documented: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    assert_eq!(exported, documented);
+}
+
+#[test]
+fn long_files_and_functions_are_told() {
+    // Habits, not limits: a person looks at what is printed here.
+    for (path, text) in sources("src") {
+        let lines = text.lines().count();
+        if lines > 400 {
+            println!("{}: {lines} lines", path.display());
+        }
+    }
+}

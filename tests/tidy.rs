@@ -22,13 +22,14 @@ fn sources(folder: &str) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in fs::read_dir(folder).expect("a folder of the tree") {
+            let path = entry.expect("an entry of a folder").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|it| it == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                found.insert(path.strip_prefix(root()).unwrap().to_owned(), text);
+                let text = fs::read_to_string(&path).expect("source is text");
+                let inside = path.strip_prefix(root()).expect("it is inside").to_owned();
+                found.insert(inside, text);
             }
         }
     }
@@ -136,15 +137,4 @@ fn the_documentation_names_exactly_the_metrics_that_there_are() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .collect();
     assert_eq!(exported, documented);
-}
-
-#[test]
-fn long_files_and_functions_are_told() {
-    // Habits, not limits: a person looks at what is printed here.
-    for (path, text) in sources("src") {
-        let lines = text.lines().count();
-        if lines > 400 {
-            println!("{}: {lines} lines", path.display());
-        }
-    }
 }

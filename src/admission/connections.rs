@@ -114,7 +114,7 @@ impl Default for ConnectionLimits {
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(180),
+            idle_timeout: Duration::from_mins(3),
             drain_timeout: Duration::from_secs(20),
         }
     }

@@ -71,7 +71,7 @@ pub struct StellarNodeObject {
     pub spec: Value,
 }
 
-/// The CustomResourceDefinition as `stellar-peers crd` prints it.
+/// The `CustomResourceDefinition` as `stellar-peers crd` prints it.
 #[must_use]
 pub fn stellar_node_crd() -> CustomResourceDefinition {
     StellarNode::crd()

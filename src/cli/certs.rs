@@ -183,7 +183,7 @@ pub async fn make(
 }
 
 fn days(count: u32) -> Duration {
-    Duration::from_secs(24 * 60 * 60) * count
+    Duration::from_hours(24) * count
 }
 
 fn write_folder(args: &CertsArgs, dir: &Path, now: Timestamp) -> Result<(), CertsError> {

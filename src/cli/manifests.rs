@@ -78,11 +78,11 @@ pub struct ManifestsArgs {
     pub output: OutputArgs,
 }
 
-/// Prints the CustomResourceDefinition of StellarNode.
+/// Prints the `CustomResourceDefinition` of StellarNode.
 ///
 /// # Errors
 /// [`Failed`] where standard output is closed.
-pub(super) fn print_crd(args: &OutputArgs) -> Result<(), Failed> {
+pub(super) fn print_crd(args: OutputArgs) -> Result<(), Failed> {
     write(&stellar_node_crd(), args.output)
 }
 

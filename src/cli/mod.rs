@@ -32,7 +32,7 @@ pub struct Cli {
 pub enum Command {
     /// Run the webhook and the loop.
     Run(Box<RunArgs>),
-    /// Print the CustomResourceDefinition of StellarNode.
+    /// Print the `CustomResourceDefinition` of StellarNode.
     Crd(manifests::OutputArgs),
     /// Print the registration of the webhook.
     Manifests(ManifestsArgs),
@@ -74,7 +74,7 @@ impl Cli {
     pub async fn execute(self) -> Result<(), Failed> {
         match self.command {
             Command::Run(args) => run::run(*args).await,
-            Command::Crd(args) => manifests::print_crd(&args),
+            Command::Crd(args) => manifests::print_crd(args),
             Command::Manifests(args) => manifests::print(&args),
             Command::Certs(command) => {
                 let connect = async || command.connect.client().await;

@@ -182,7 +182,7 @@ impl Elector {
         let now = self.clock.now().wall;
         let Some(lease) = self.api.get_opt(names::STELLAR_PEERS).await? else {
             let lease = self.claim(now, None);
-            return self.write(self.api.create(&PostParams::default(), &lease).await);
+            return outcome(self.api.create(&PostParams::default(), &lease).await);
         };
         let holder = lease
             .spec
@@ -193,20 +193,11 @@ impl Elector {
             return Ok(false);
         }
         let claim = self.claim(now, Some(&lease));
-        self.write(
+        outcome(
             self.api
                 .replace(names::STELLAR_PEERS, &PostParams::default(), &claim)
                 .await,
         )
-    }
-
-    /// Another replica's write in between is no error: it leads then, or nobody does for one more round.
-    fn write(&self, result: kube::Result<Lease>) -> kube::Result<bool> {
-        match result {
-            Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// Whether another's lease has not changed for its duration, by our clock from when we saw it.
@@ -234,12 +225,13 @@ impl Elector {
         let is_ours = before.holder_identity.as_deref() == Some(&self.identity);
         let transitions = before.lease_transitions.unwrap_or(0);
         Lease {
-            metadata: lease
-                .map(|lease| lease.metadata.clone())
-                .unwrap_or_else(|| ObjectMeta {
+            metadata: lease.map_or_else(
+                || ObjectMeta {
                     name: Some(names::STELLAR_PEERS.to_owned()),
                     ..ObjectMeta::default()
-                }),
+                },
+                |lease| lease.metadata.clone(),
+            ),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
@@ -283,5 +275,14 @@ impl Elector {
                 "Could not give the lease up; it runs out by itself"
             );
         }
+    }
+}
+
+/// Another replica's write in between is no error: it leads then, or nobody does for one more round.
+fn outcome(result: kube::Result<Lease>) -> kube::Result<bool> {
+    match result {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(error) => Err(error),
     }
 }

@@ -166,8 +166,11 @@ async fn write_list(
     .await?;
     // The watch brings the same soon; until then nobody should decide on the old one.
     context.stores.config_maps.apply(namespace, (), written);
-    let was_bootstrap = stored.is_some_and(|stored| stored.is_bootstrap());
-    if stored.and_then(|stored| stored.known_peers.as_ref()) != Some(&list.known_peers) {
+    let was_bootstrap =
+        stored.is_some_and(super::super::domain::snapshot::ConfigMapView::is_bootstrap);
+    if stored.and_then(|stored| stored.known_peers.as_ref()) == Some(&list.known_peers) {
+        debug!(namespace, "Wrote the record; the list is the same");
+    } else {
         context.metrics.list_changes.inc();
         info!(
             namespace,
@@ -182,8 +185,6 @@ async fn write_list(
         context
             .events
             .on_list(namespace, EventType::Normal, "ListChanged", &note);
-    } else {
-        debug!(namespace, "Wrote the record; the list is the same");
     }
     if list.bootstrap && !was_bootstrap {
         context.events.on_list(
@@ -313,7 +314,7 @@ fn tell(
                 listing = ?decision.discovery.listings.get(name), "Looked at a candidate"
             ),
             Standing::Out(why) => {
-                trace!(namespace, %name, reason = why.reason(), %why, "Left a node out")
+                trace!(namespace, %name, reason = why.reason(), %why, "Left a node out");
             }
         }
     }
@@ -341,7 +342,7 @@ fn tell(
     }
     for (name, node) in candidates(&decision.survey).filter(|(_, node)| node.falls_back_to_ip) {
         let note = "no headless Service with publishNotReadyAddresses: listed by pod IP instead of by name";
-        if state.told.get(&format!("{name} dns")).is_none() {
+        if !state.told.contains_key(&format!("{name} dns")) {
             warn!(namespace, %name, service = node.stateful_set.service_name, "Listed by pod IP instead of by name");
             context.events.on_node(
                 namespace,

@@ -87,23 +87,23 @@ pub fn spawn(
         dirty,
         tasks,
     };
-    for scope in &scopes {
+    for scope in scopes {
         watch.spawn(
-            scope,
+            scope.as_deref(),
             watcher::Config::default(),
             "stellarnodes",
             |it| &it.stellar_nodes,
             |object: &StellarNodeObject| Some((node_name(object)?, StellarNodeView::from(object))),
         );
         watch.spawn(
-            scope,
+            scope.as_deref(),
             watcher::Config::default(),
             "statefulsets",
             |it| &it.stateful_sets,
             |object: &StatefulSetObject| Some((node_name(object)?, StatefulSetView::from(object))),
         );
         watch.spawn(
-            scope,
+            scope.as_deref(),
             watcher::Config::default(),
             "pods",
             |it| &it.pods,
@@ -114,7 +114,7 @@ pub fn spawn(
         let ours =
             watcher::Config::default().fields(&format!("metadata.name={}", names::STELLAR_PEERS));
         watch.spawn(
-            scope,
+            scope.as_deref(),
             ours,
             "configmaps",
             |it| &it.config_maps,
@@ -122,7 +122,7 @@ pub fn spawn(
         );
         if with_services {
             watch.spawn(
-                scope,
+                scope.as_deref(),
                 watcher::Config::default(),
                 "services",
                 |it| &it.services,
@@ -157,7 +157,7 @@ impl Watches<'_> {
     /// our business.
     fn spawn<O, K, V>(
         &mut self,
-        scope: &Option<String>,
+        scope: Option<&str>,
         config: watcher::Config,
         kind: &'static str,
         store: fn(&Stores) -> &Store<K, V>,
@@ -179,7 +179,7 @@ impl Watches<'_> {
         let (stores, dirty, scope) = (
             Arc::clone(self.stores),
             Arc::clone(self.dirty),
-            scope.clone(),
+            scope.map(str::to_owned),
         );
         let mut filler = Filler {
             kind,
@@ -282,7 +282,7 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
     }
 }
 
-/// The API server doesn't know the kind: its CustomResourceDefinition is not installed.
+/// The API server doesn't know the kind: its `CustomResourceDefinition` is not installed.
 fn is_not_served(error: &watcher::Error) -> bool {
     matches!(error,
         watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status))

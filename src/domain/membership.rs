@@ -33,12 +33,11 @@ impl MembershipHash {
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
         let sum = digest(&SHA256, lines.concat().as_bytes());
-        let hex: String = sum
+        let hex = sum
             .as_ref()
             .iter()
             .take(6)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         Self(format!("{VERSION}{hex}"))
     }
 

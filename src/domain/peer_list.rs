@@ -113,6 +113,9 @@ impl Record {
     }
 
     /// Writes `members.json`: compact, equal records in equal bytes.
+    ///
+    /// # Panics
+    /// Never: text, numbers and flags always serialize.
     #[must_use]
     pub fn render(&self) -> String {
         let nodes = self.nodes.iter().map(|node| WireNode {
@@ -189,6 +192,9 @@ impl Restarts {
     }
 
     /// The annotation's text; [`None`] where there is nothing to say.
+    ///
+    /// # Panics
+    /// Never: a map of text always serializes.
     #[must_use]
     pub fn render(&self) -> Option<String> {
         (!self.0.is_empty())

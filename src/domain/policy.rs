@@ -66,13 +66,13 @@ impl Default for Policy {
         Self {
             writer: "stellar-peers/stellar-peers".to_owned(),
             address_mode: AddressMode::Ip,
-            bootstrap_after: Duration::from_secs(60),
+            bootstrap_after: Duration::from_mins(1),
             restart_on: RestartOn::Membership,
             adopt: Adopt::Restart,
             settle: Duration::from_secs(30),
             settle_leave: Duration::from_mins(5),
             max_unavailable: NonZeroUsize::MIN,
-            min_ready: Duration::from_secs(60),
+            min_ready: Duration::from_mins(1),
             stuck_after: Duration::from_mins(15),
         }
     }

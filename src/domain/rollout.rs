@@ -7,7 +7,7 @@
 //! # Guarantees
 //! - At most `max_unavailable` members of a network are down at once because of us; whoever else is down, mid-rollout
 //!   or Ready for less than `min_ready` counts.
-//! - A restart never causes another one: the key is the membership, and neither an address nor being NotReady
+//! - A restart never causes another one: the key is the membership, and neither an address nor being `NotReady`
 //!   changes that.
 //! - Nothing starts while the membership is still moving.
 

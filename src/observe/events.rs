@@ -25,7 +25,7 @@ pub struct Events {
 
 impl Events {
     /// The sender, and the task that has to run for anything to be sent. `instance` is the name of this pod.
-    #[must_use]
+    #[must_use = "nothing is sent before the task runs"]
     pub fn new(
         client: Client,
         instance: String,

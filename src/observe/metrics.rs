@@ -172,6 +172,9 @@ impl Metrics {
     }
 }
 
+/// Name, help, and where the figure is in a summary.
+type Figure = (&'static str, &'static str, fn(&Summary) -> usize);
+
 /// What is computed when it is read, and so cannot drift from the truth.
 #[derive(Debug)]
 struct Live {
@@ -182,7 +185,7 @@ struct Live {
 impl Collector for Live {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let summaries = self.board.summaries();
-        let figures: [(&str, &str, fn(&Summary) -> usize); 4] = [
+        let figures: [Figure; 4] = [
             ("peers", "Addresses in the peer list", |it| it.peers),
             (
                 "members",

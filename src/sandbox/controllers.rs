@@ -205,7 +205,7 @@ impl Controllers {
             } else {
                 None
             };
-            let far = Instant::now() + Duration::from_secs(86_400);
+            let far = Instant::now() + Duration::from_hours(24);
             tokio::select! {
                 biased;
                 () = self.inner.work.notified() => {}

@@ -19,8 +19,8 @@ use super::{
 };
 
 /// The real server's watches without `timeoutSeconds` last between this and twice as long.
-const TIMEOUT_DEFAULT: Duration = Duration::from_secs(1800);
-const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+const TIMEOUT_DEFAULT: Duration = Duration::from_mins(30);
+const BOOKMARK_INTERVAL: Duration = Duration::from_mins(1);
 /// The annotation of the bookmark that ends a streamed list.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 

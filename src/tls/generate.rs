@@ -13,7 +13,7 @@ use x509_parser::parse_x509_certificate;
 use super::{PemPair, certificate::Validity};
 
 /// How far before `now` a certificate starts to be valid: nodes' clocks differ.
-const CLOCK_SKEW: Duration = Duration::from_secs(60 * 60);
+const CLOCK_SKEW: Duration = Duration::from_hours(1);
 
 /// Whom a serving certificate is for.
 #[derive(Clone, Debug)]
@@ -220,7 +220,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::tls::provider;
 
-    pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    pub(crate) const DAY: Duration = Duration::from_hours(24);
     pub(crate) const NOON: Timestamp = Timestamp::constant(1_780_000_000, 0);
 
     pub(crate) fn authority() -> Authority {
@@ -290,7 +290,7 @@ pub(crate) mod tests {
     fn a_clock_half_an_hour_behind_accepts_and_one_after_the_end_does_not() {
         let authority = authority();
         let pair = authority.issue(&names(), DAY, NOON).unwrap();
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         for (at, expected) in [
             (NOON - minute * 30, true),
             (NOON - minute * 90, false),

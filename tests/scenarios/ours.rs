@@ -33,8 +33,8 @@ impl Pace {
     pub(crate) const SANDBOX: Self = Self {
         settle: Duration::from_secs(30),
         settle_leave: Duration::from_mins(5),
-        min_ready: Duration::from_secs(60),
-        bootstrap_after: Duration::from_secs(60),
+        min_ready: Duration::from_mins(1),
+        bootstrap_after: Duration::from_mins(1),
         patience: Duration::from_mins(40),
         quiet: Duration::from_mins(3),
         outage: Duration::from_secs(20),
@@ -45,7 +45,7 @@ impl Pace {
         settle_leave: Duration::from_secs(4),
         min_ready: Duration::from_secs(1),
         bootstrap_after: Duration::from_secs(10),
-        patience: Duration::from_secs(120),
+        patience: Duration::from_mins(2),
         quiet: Duration::from_secs(20),
         outage: Duration::from_secs(20),
     };

@@ -210,7 +210,7 @@ struct Pki {
 impl Pki {
     fn new() -> Self {
         let pki = Self {
-            authority: Authority::generate(Duration::from_secs(3600), NOW).unwrap(),
+            authority: Authority::generate(Duration::from_hours(1), NOW).unwrap(),
             store: Arc::default(),
         };
         pki.store.replace(pki.issue());
@@ -225,7 +225,7 @@ impl Pki {
             dns_names: Vec::new(),
             ips: Vec::new(),
         };
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let pair = self.authority.issue(&names, hour, NOW).unwrap();
         ServingCertificate::from_pem(&pair, "a test").unwrap()
     }

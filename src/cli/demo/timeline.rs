@@ -59,10 +59,10 @@ impl Drop for Timeline {
 }
 
 enum Sight {
-    Pod(PodObject, bool),
-    Set(StatefulSetObject),
-    List(ConfigMap),
-    Event(KubeEvent),
+    Pod(Box<PodObject>, bool),
+    Set(Box<StatefulSetObject>),
+    List(Box<ConfigMap>),
+    Event(Box<KubeEvent>),
 }
 
 impl Timeline {
@@ -89,25 +89,25 @@ impl Timeline {
                 .filter_map(async |event| {
                     use kube::runtime::watcher::Event::{Apply, Delete, InitApply};
                     match event.ok()? {
-                        Apply(pod) | InitApply(pod) => Some(Sight::Pod(pod, true)),
-                        Delete(pod) => Some(Sight::Pod(pod, false)),
+                        Apply(pod) | InitApply(pod) => Some(Sight::Pod(Box::new(pod), true)),
+                        Delete(pod) => Some(Sight::Pod(Box::new(pod), false)),
                         _ => None,
                     }
                 })
                 .boxed(),
             sets.default_backoff()
                 .applied_objects()
-                .filter_map(async |it| it.ok().map(Sight::Set))
+                .filter_map(async |it| it.ok().map(Box::new).map(Sight::Set))
                 .boxed(),
             lists
                 .default_backoff()
                 .applied_objects()
-                .filter_map(async |it| it.ok().map(Sight::List))
+                .filter_map(async |it| it.ok().map(Box::new).map(Sight::List))
                 .boxed(),
             events
                 .default_backoff()
                 .applied_objects()
-                .filter_map(async |it| it.ok().map(Sight::Event))
+                .filter_map(async |it| it.ok().map(Box::new).map(Sight::Event))
                 .boxed(),
         ]);
         let shared = Arc::clone(&seen);

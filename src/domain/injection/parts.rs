@@ -278,7 +278,9 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
             annotations.remove(key);
         }
     }
-    drop_empty(left.get_mut("metadata"), "annotations");
+    if let Some(metadata) = left.get_mut("metadata") {
+        drop_empty(metadata, "annotations");
+    }
     let Some(spec) = left.get_mut("spec") else {
         return left;
     };
@@ -301,14 +303,14 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
 
 fn retain(object: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
     if let Some(Value::Array(items)) = object.get_mut(key) {
-        items.retain(|item| keep(item));
+        items.retain(keep);
     }
-    drop_empty(Some(object), key);
+    drop_empty(object, key);
 }
 
 /// An empty list or map and an absent one are the same to the API server.
-fn drop_empty(object: Option<&mut Value>, key: &str) {
-    let Some(Value::Object(object)) = object else {
+fn drop_empty(object: &mut Value, key: &str) {
+    let Value::Object(object) = object else {
         return;
     };
     let is_empty = match object.get(key) {

@@ -57,8 +57,8 @@ pub fn admit_stellar_node(
 mod tests {
     use super::*;
 
-    fn validator(config: Value) -> Value {
-        json!({"spec": {"nodeType": "Validator", "validatorConfig": config}})
+    fn validator(config: impl Into<Value>) -> Value {
+        json!({"spec": {"nodeType": "Validator", "validatorConfig": config.into()}})
     }
 
     fn admitted(mut object: Value) -> Value {

@@ -117,7 +117,7 @@ impl<'a> Template<'a> {
     /// Containers that run side by side, as far as ports go; an unreadable one counts as empty.
     pub(super) fn containers(self) -> Vec<Container> {
         self.list("containers")
-            .map(|it| Container::deserialize_lenient(it))
+            .map(Container::deserialize_lenient)
             .collect()
     }
 

@@ -13,7 +13,7 @@ use crate::domain::{
 };
 
 const SETTLE: Duration = Duration::from_secs(30);
-const MIN_READY: Duration = Duration::from_secs(60);
+const MIN_READY: Duration = Duration::from_mins(1);
 const THREE: [&str; 3] = ["v1", "v2", "v3"];
 
 fn starts(decision: &Decision) -> Vec<&str> {
@@ -81,7 +81,7 @@ fn nothing_starts_before_the_membership_has_settled() {
         Some(SETTLE)
     );
     assert_eq!(
-        starts(&cluster.after(SETTLE - Duration::from_secs(1))).len(),
+        starts(&cluster.after(SETTLE.checked_sub(Duration::from_secs(1)).unwrap())).len(),
         0
     );
     // Another one joins: the time begins anew.
@@ -89,7 +89,7 @@ fn nothing_starts_before_the_membership_has_settled() {
     cluster.inject("v5", &hash_of(&["v1", "v2", "v3", "v4", "v5"]));
     cluster.pass();
     assert_eq!(
-        starts(&cluster.after(SETTLE - Duration::from_secs(1))).len(),
+        starts(&cluster.after(SETTLE.checked_sub(Duration::from_secs(1)).unwrap())).len(),
         0
     );
     assert_eq!(starts(&cluster.after(Duration::from_secs(1))), ["v1"]);
@@ -187,13 +187,13 @@ fn each_reason_to_hold_one_validator_back_is_told_and_the_next_one_goes() {
     type Change = fn(&mut Cluster);
     let ways: [(Held, Change); 6] = [
         (Held::Paused(PausedBy::Node), |it| {
-            it.node("v1", |node| node.paused = true)
+            it.node("v1", |node| node.paused = true);
         }),
         (Held::Paused(PausedBy::Node), |it| {
-            it.set("v1", |set| set.paused = true)
+            it.set("v1", |set| set.paused = true);
         }),
         (Held::OnDelete, |it| {
-            it.set("v1", |set| set.update_strategy = UpdateStrategy::OnDelete)
+            it.set("v1", |set| set.update_strategy = UpdateStrategy::OnDelete);
         }),
         (Held::Partition(1), |it| {
             it.set("v1", |set| {
@@ -201,11 +201,11 @@ fn each_reason_to_hold_one_validator_back_is_told_and_the_next_one_goes() {
             });
         }),
         (Held::EphemeralLedger, |it| {
-            it.set("v1", |set| set.template.ephemeral_ledger = true)
+            it.set("v1", |set| set.template.ephemeral_ledger = true);
         }),
         (Held::CannotInject(CannotInject::VolumeNameTaken), |it| {
             it.set("v1", |set| {
-                set.template.blocked = Some(CannotInject::VolumeNameTaken)
+                set.template.blocked = Some(CannotInject::VolumeNameTaken);
             });
         }),
     ];
@@ -218,7 +218,7 @@ fn each_reason_to_hold_one_validator_back_is_told_and_the_next_one_goes() {
     }
     let mut allowed = joined();
     allowed.set("v1", |set| {
-        (set.template.ephemeral_ledger, set.allow_ephemeral) = (true, true)
+        (set.template.ephemeral_ledger, set.allow_ephemeral) = (true, true);
     });
     assert_eq!(starts(&allowed.pass()), ["v1"]);
 }
@@ -252,7 +252,7 @@ fn a_restart_that_does_not_get_done_stops_all_others() {
     );
     // A time in the future, by a clock that went back, counts from first sight.
     cluster.set("v1", |set| {
-        set.template.restarted_at = Some("2999-01-01T00:00:00Z".to_owned())
+        set.template.restarted_at = Some("2999-01-01T00:00:00Z".to_owned());
     });
     assert_eq!(starts(&cluster.pass()), ["v2", "v3"]);
     assert_eq!(
@@ -309,7 +309,7 @@ fn a_hash_of_a_version_that_we_do_not_know_is_left_alone() {
     let mut cluster = Cluster::settled(&THREE);
     for node in THREE {
         cluster.set(node, |set| {
-            set.template.membership = Some("v2:whatever".to_owned())
+            set.template.membership = Some("v2:whatever".to_owned());
         });
     }
     assert!(cluster.pass().plan.verdicts.is_empty());

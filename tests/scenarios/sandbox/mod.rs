@@ -139,7 +139,7 @@ impl SandboxRig {
             .map(|it| {
                 (
                     it.info.verb.to_owned(),
-                    it.info.resource.to_string(),
+                    it.info.resource.clone(),
                     it.is_write(),
                 )
             })

@@ -27,7 +27,8 @@ pub(crate) async fn a_custom_peer_port_is_listed_and_counts(world: &mut World) {
             };
             let mut expected = vec![format!("{one}:11625"), format!("{two}:11700")];
             let mut listed = world.known_peers().await;
-            (expected.sort(), listed.sort());
+            expected.sort();
+            listed.sort();
             expected == listed
         })
         .await;

@@ -6,3 +6,5 @@ pub mod connections;
 pub mod registration;
 pub mod review;
 pub mod router;
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 use super::apply::{ReconcileError, request};
 use crate::domain::Snapshot;
 
+/// More installations than this on one cluster are nobody's plan.
+const SEEN_MAX: usize = 256;
+
 /// What we saw of others' leases. A lease counts as alive until it has not changed for its own duration by our
 /// clock: the clocks of two machines are never compared.
 #[derive(Debug, Default)]
@@ -24,7 +27,8 @@ impl ForeignWriters {
     /// Leaves a namespace alone where its list is another living installation's.
     ///
     /// # Errors
-    /// [`ReconcileError::ForeignWriter`] where it is, and whatever asking for its Lease ran into.
+    /// [`ReconcileError::ForeignWriter`] where it is, and whatever asking for its Lease ran into: who can't be told
+    /// dead is not taken over.
     pub async fn yield_to(
         &self,
         client: &Client,
@@ -48,12 +52,7 @@ impl ForeignWriters {
             return Ok(());
         };
         let api = Api::<Lease>::namespaced(client.clone(), namespace);
-        let lease = match request("get", &format!("Lease {writer}"), api.get_opt(name)).await {
-            Ok(lease) => lease,
-            // Without the right to look, nobody can be told alive, and nobody is taken over either.
-            Err(ReconcileError::Forbidden { .. }) => None,
-            Err(other) => return Err(other),
-        };
+        let lease = request("get", &format!("Lease {writer}"), api.get_opt(name)).await?;
         if self.is_alive(writer, lease.as_ref()) {
             return Err(ReconcileError::ForeignWriter {
                 writer: writer.to_owned(),
@@ -78,6 +77,10 @@ impl ForeignWriters {
         let duration = Duration::from_secs(seconds.unwrap_or(15));
         let version = lease.metadata.resource_version.clone();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() >= SEEN_MAX {
+            // Whoever may write the record may name any writer; this only makes us wait anew.
+            seen.clear();
+        }
         let entry = seen
             .entry(writer.to_owned())
             .or_insert_with(|| (version.clone(), Instant::now()));

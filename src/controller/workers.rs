@@ -24,8 +24,9 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
     let mut leadership = context.leadership.clone();
     loop {
         leadership.wait_until(true).await;
-        info!(interval = ?recheck, "Starting peer discovery watcher");
-        dirty.mark_all(context.stores.namespaces());
+        let namespaces = context.stores.namespaces();
+        info!(namespaces = namespaces.len(), interval = ?recheck, "Starting peer discovery watcher");
+        dirty.mark_all(namespaces);
         tokio::select! {
             () = lead(&context, &dirty, recheck) => {}
             // Dropping the workers in the midst of a pass is as safe as a crash: all state is in the cluster.

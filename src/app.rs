@@ -134,9 +134,9 @@ impl App {
             webhook = Some(listen(args.webhook_listen, "--webhook-listen").await?);
         }
         let http = listen(args.http_listen, "--http-listen").await?;
-        let (stopping, stopped) = watch::channel(false);
+        let (stopping, _) = watch::channel(false);
         let settings = args.settings(client.default_namespace());
-        let engine = Engine::start(client, settings, clock, stopped);
+        let engine = Engine::start(client, settings, clock);
         Ok(Self {
             engine,
             stopping,

@@ -14,6 +14,7 @@ use crate::{
     },
     clock::Clock,
     controller::{
+        adoption::Adoptions,
         foreign::ForeignWriters,
         lease::{Elector, Leadership},
         reconcile::Context,
@@ -64,18 +65,15 @@ pub struct Engine {
     pub webhook: axum::Router,
     tasks: JoinSet<&'static str>,
     elector: JoinSet<()>,
+    give_up: watch::Sender<bool>,
 }
 
 impl Engine {
-    /// Starts everything. Returns at once; [`Stores::are_full`] tells when decisions begin. The lease is given up
-    /// when `stopping` becomes true.
+    /// Starts everything. Returns at once; [`Stores::are_full`] tells when decisions begin. The lease is given
+    /// up by [`Engine::stop`].
     #[must_use]
-    pub fn start(
-        client: Client,
-        settings: Settings,
-        clock: Clock,
-        stopping: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn start(client: Client, settings: Settings, clock: Clock) -> Self {
+        let (give_up, giving_up) = watch::channel(false);
         let (mut tasks, mut elector) = (JoinSet::new(), JoinSet::new());
         let Settings {
             namespaces,
@@ -88,7 +86,7 @@ impl Engine {
         } = settings;
         let leadership = match election.filter(|_| runs_loop) {
             None => Leadership::fixed(runs_loop),
-            Some(election) => stand(&client, &election, clock, stopping, &mut elector),
+            Some(election) => stand(&client, &election, clock, giving_up, &mut elector),
         };
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), leadership.clone()));
@@ -101,6 +99,7 @@ impl Engine {
             &mut tasks,
         );
         let admitter = Admitter {
+            namespaces: namespaces.into_iter().collect(),
             stores: Arc::clone(&stores),
             policy: policy.clone(),
             dry_run,
@@ -116,6 +115,7 @@ impl Engine {
                 "the sender of Events"
             });
             let context = Context {
+                adoptions: Adoptions::default(),
                 client,
                 stores: Arc::clone(&stores),
                 policy,
@@ -138,6 +138,7 @@ impl Engine {
             webhook,
             tasks,
             elector,
+            give_up,
         }
     }
 
@@ -153,16 +154,17 @@ impl Engine {
     /// Ends the loop first, and then gives the lease up: nobody else may lead while a write of ours is under way.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
+        self.give_up.send_replace(true);
         while self.elector.join_next().await.is_some() {}
     }
 }
 
-/// Stands for election until `stopping` says stop, and then gives the lease up.
+/// Stands for election until `giving_up` says so, and then gives the lease up.
 fn stand(
     client: &Client,
     election: &Election,
     clock: Clock,
-    mut stopping: watch::Receiver<bool>,
+    mut giving_up: watch::Receiver<bool>,
     elector: &mut JoinSet<()>,
 ) -> Leadership {
     let Election {
@@ -171,8 +173,8 @@ fn stand(
     } = election;
     let (candidate, leadership) = Elector::new(client.clone(), namespace, identity.clone(), clock);
     elector.spawn(candidate.run(async move {
-        // A closed channel means that whoever would say stop is gone: then this is over as well.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
+        // A closed channel means that the engine is gone: then this is over as well.
+        let _ = giving_up.wait_for(|gives_up| *gives_up).await;
     }));
     leadership
 }

@@ -5,9 +5,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use kube::{Api, Client, ResourceExt, api::ListParams};
-use tokio::sync::watch;
-
 use crate::{
     api::{StellarNodeObject, names},
     clock::Clock,
@@ -21,6 +18,7 @@ use crate::{
     },
     engine::{Engine, Settings},
 };
+use kube::{Api, Client, ResourceExt, api::ListParams};
 
 /// What these functions return.
 pub type Result<T, E = ReconcileError> = std::result::Result<T, E>;
@@ -131,8 +129,7 @@ pub async fn watch_peers(client: Client, namespace: String) {
         election: None,
         instance: names::STELLAR_PEERS.to_owned(),
     };
-    let (_stopping, stopped) = watch::channel(false);
-    let mut engine = Engine::start(client, settings, Clock::system(), stopped);
+    let mut engine = Engine::start(client, settings, Clock::system());
     let name = engine.ended().await;
     tracing::error!(name, "Peer discovery ended unexpectedly");
 }

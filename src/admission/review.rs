@@ -1,7 +1,7 @@
 //! AdmissionReview in, AdmissionReview out. Whether our own failure means allow or deny is decided here and
 //! nowhere else: it means allow, with a warning.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use json_patch::{Patch, PatchOperation};
 use k8s_openapi::ByteString;
@@ -27,6 +27,8 @@ use crate::{
 /// Decides reviews from what the stores hold.
 #[derive(Debug)]
 pub struct Admitter {
+    /// Only these namespaces are looked after; all where empty.
+    pub namespaces: BTreeSet<String>,
     /// What the watches saw.
     pub stores: Arc<Stores>,
     /// The flags.
@@ -184,6 +186,9 @@ impl Admitter {
 
     #[instrument(name = "admit", skip_all, fields(namespace = request.namespace, name = request.name, uid = request.uid))]
     fn admit(&self, request: RequestIn) -> Answer {
+        if !self.namespaces.is_empty() && !self.namespaces.contains(&request.namespace) {
+            return Answer::allowed(request.uid, AdmissionOutcome::Untouched);
+        }
         let is_whole = request
             .sub_resource
             .as_deref()
@@ -200,7 +205,7 @@ impl Admitter {
             }
             _ => Answer::allowed(request.uid, AdmissionOutcome::Untouched),
         };
-        if self.dry_run && answer.response.patch.is_some() {
+        if self.dry_run && (answer.response.patch.is_some() || !answer.response.allowed) {
             info!(outcome = ?answer.outcome(), "Would have changed the object; --dry-run leaves it as it is");
             return Answer::allowed(answer.response.uid, AdmissionOutcome::Untouched);
         }

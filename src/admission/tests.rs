@@ -24,6 +24,7 @@ use crate::{
 fn webhook(dry_run: bool) -> Router {
     let stores = Arc::new(Stores::filled_by(0));
     let admitter = Admitter {
+        namespaces: std::collections::BTreeSet::new(),
         stores,
         policy: Policy::default(),
         dry_run,

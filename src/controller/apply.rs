@@ -72,6 +72,19 @@ pub enum ReconcileError {
         /// Why.
         why: CannotInject,
     },
+    /// A policy of the cluster refuses the write, though the object is as we saw it.
+    #[error(
+        "the API server refuses to {verb} {what}; see who refuses, and exempt this service's account"
+    )]
+    Refused {
+        /// What was tried.
+        verb: &'static str,
+        /// On which object.
+        what: String,
+        /// The API server's answer.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// The API server took the patch and stored something else.
     #[error("the restart of {0} did not take: another admission webhook changes its template back")]
     NotTaken(NodeName),
@@ -108,10 +121,20 @@ impl ReconcileError {
             Self::Conflict { .. } => "Conflict",
             Self::ForeignWriter { .. } => "ForeignWriter",
             Self::CannotInject { .. } => "CannotInject",
+            Self::Refused { .. } => "Refused",
             Self::NotTaken(_) => "NotTaken",
             Self::Silent { .. } => "Silent",
             Self::Api { .. } => "Api",
         }
+    }
+
+    /// Whether trying the same again soon is of no use, for this object alone.
+    #[must_use]
+    pub const fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. } | Self::Forbidden { .. } | Self::CannotInject { .. }
+        )
     }
 
     /// Whether a person has to act before this ends.
@@ -124,6 +147,7 @@ impl ReconcileError {
                 | Self::TooLarge(_)
                 | Self::ForeignWriter { .. }
                 | Self::NotTaken(_)
+                | Self::Refused { .. }
         )
     }
 }
@@ -173,10 +197,14 @@ fn refused_list(error: ReconcileError) -> ReconcileError {
     };
     match (status.code, status.message.as_str()) {
         (422, message) if message.contains("immutable") => ReconcileError::Immutable,
-        (413 | 422, _) => match error {
-            ReconcileError::Api { source, .. } => ReconcileError::TooLarge(source),
-            other => other,
-        },
+        (code, message)
+            if code == 413 || message.contains("Too long") || message.contains("too large") =>
+        {
+            match error {
+                ReconcileError::Api { source, .. } => ReconcileError::TooLarge(source),
+                other => other,
+            }
+        }
         _ => error,
     }
 }
@@ -304,13 +332,30 @@ pub async fn restart(
         api.patch(start.node.as_str(), &params(), &patch),
     )
     .await;
-    let written = written.map_err(moved_on)?;
+    let written = match written {
+        Err(ReconcileError::Api { verb, what, source }) if is_invalid(&source) => {
+            // A failed test looks like a refusal; reading again tells which it was.
+            let now = request("get", &what, api.get(start.node.as_str())).await?;
+            return Err(if is_as_decided_on(&now, start) {
+                ReconcileError::Refused { verb, what, source }
+            } else {
+                ReconcileError::Conflict { what }
+            });
+        }
+        written => written?,
+    };
     let carried = StatefulSetView::from(&written).template.membership;
     if carried.as_deref() == Some(start.hash.as_str()) {
         Ok(())
     } else {
         Err(ReconcileError::NotTaken(node()))
     }
+}
+
+fn is_as_decided_on(object: &StatefulSetObject, start: &Start) -> bool {
+    let view = StatefulSetView::from(object);
+    (view.uid, view.generation, view.template.membership)
+        == (start.uid.clone(), start.generation, start.carried.clone())
 }
 
 /// What a restart is decided on: StatefulSets, pods and the list as the API server has them now.

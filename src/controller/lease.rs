@@ -182,18 +182,20 @@ impl Elector {
         let now = self.clock.now().wall;
         let Some(lease) = self.api.get_opt(names::STELLAR_PEERS).await? else {
             let lease = self.claim(now, None);
-            return outcome(self.api.create(&PostParams::default(), &lease).await);
+            return outcome(false, self.api.create(&PostParams::default(), &lease).await);
         };
         let holder = lease
             .spec
             .as_ref()
             .and_then(|spec| spec.holder_identity.clone())
             .unwrap_or_default();
-        if holder != self.identity && !holder.is_empty() && !self.has_expired(&lease) {
+        let holds = holder == self.identity;
+        if !holds && !holder.is_empty() && !self.has_expired(&lease) {
             return Ok(false);
         }
         let claim = self.claim(now, Some(&lease));
         outcome(
+            holds,
             self.api
                 .replace(names::STELLAR_PEERS, &PostParams::default(), &claim)
                 .await,
@@ -278,11 +280,12 @@ impl Elector {
     }
 }
 
-/// Another replica's write in between is no error: it leads then, or nobody does for one more round.
-fn outcome(result: kube::Result<Lease>) -> kube::Result<bool> {
+/// Another replica's write in between is no error: it leads then, or nobody does for one more round. Where we hold the
+/// lease, it is somebody who touched it, and the next round renews.
+fn outcome(holds: bool, result: kube::Result<Lease>) -> kube::Result<bool> {
     match result {
         Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 409 && !holds => Ok(false),
         Err(error) => Err(error),
     }
 }

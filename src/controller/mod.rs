@@ -5,11 +5,13 @@
 //! - One pass at a time a namespace; namespaces side by side.
 //! - At rest nothing is listed and nothing is written but the Lease.
 
+pub mod adoption;
 pub mod apply;
 pub mod args;
 pub mod foreign;
 pub mod lease;
 pub mod reconcile;
+mod restart;
 pub mod stores;
 pub mod watch;
 pub mod workers;

@@ -1,27 +1,31 @@
 //! One pass over one namespace: read, decide, write.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::{Client, runtime::events::EventType};
 use tracing::{Span, debug, error, field::Empty, info, trace, warn};
 
 use super::{
+    adoption::Adoptions,
     apply::{self, ReconcileError},
     foreign::ForeignWriters,
     lease::Leadership,
+    restart::restart_some,
     stores::Stores,
 };
 use crate::{
     clock::Clock,
     domain::{
         Decision, Memory, Moment, Policy, Snapshot, decide,
-        peer_list::{RestartRecord, Restarts, live_restarts, peer_list},
-        rollout::{Held, Start, Verdict},
-        snapshot::StatefulSetView,
+        rollout::{Held, Verdict},
+        snapshot::ConfigMapView,
         survey::{Standing, candidates},
     },
     observe::{Board, Metrics, error_chain, events::Events},
 };
+
+/// Time until a validator asks again whether nobody of its network is being taken in elsewhere.
+const ADOPTION_RETRY: Duration = Duration::from_secs(5);
 
 /// What a pass needs besides its namespace. One for the whole process.
 pub struct Context {
@@ -37,6 +41,8 @@ pub struct Context {
     pub clock: Clock,
     /// Whether this replica may write.
     pub leadership: Leadership,
+    /// Who is being taken in.
+    pub adoptions: Adoptions,
     /// Other installations.
     pub foreign: ForeignWriters,
     /// Where the last decisions are shown.
@@ -45,6 +51,14 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Events.
     pub events: Events,
+}
+
+impl Context {
+    /// The uid of a namespace's list, by which an Event is found.
+    fn list_uid(&self, namespace: &str) -> Option<String> {
+        let list = self.stores.config_map(namespace)?;
+        Some(list.uid.clone())
+    }
 }
 
 impl std::fmt::Debug for Context {
@@ -59,7 +73,7 @@ impl std::fmt::Debug for Context {
 /// What one namespace's passes carry from one to the next, besides the core's own memory.
 #[derive(Debug, Default)]
 pub struct State {
-    memory: Memory,
+    pub(super) memory: Memory,
     told: BTreeMap<String, String>,
 }
 
@@ -109,6 +123,11 @@ async fn write(
         is_empty: decision.survey.is_empty() && decision.list.is_none(),
         changed: false,
     };
+    let min_ready = context.policy.min_ready;
+    let now = context.clock.now().moment;
+    context
+        .adoptions
+        .release(snapshot, &state.memory, min_ready, now);
     if !context.leadership.is_held() || context.dry_run {
         return Ok(outcome);
     }
@@ -120,30 +139,35 @@ async fn write(
         write_list(namespace, snapshot, &decision, context).await?;
         outcome.changed = true;
     }
+    let mut failed = None;
     for (node, uid) in &decision.joins {
-        apply::write_joined(
-            &context.client,
-            namespace,
-            node,
-            uid,
-            context.clock.now().wall,
-        )
-        .await?;
-        state.memory.joined(uid);
-        context.events.on_node(
-            namespace,
-            node,
-            snapshot,
-            EventType::Normal,
-            "Joined",
-            "Ready for the first time: a member from now on",
-        );
-        outcome.changed = true;
+        let at = context.clock.now().wall;
+        match apply::write_joined(&context.client, namespace, node, uid, at).await {
+            Ok(()) => {
+                state.memory.joined(uid);
+                let note = "Ready for the first time: a member from now on";
+                let events = &context.events;
+                events.on_node(namespace, node, snapshot, EventType::Normal, "Joined", note);
+                outcome.changed = true;
+            }
+            // One validator that can't be written to must not hold the others up.
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
     }
     if decision.plan.starts().next().is_some() {
-        outcome.changed |= restart_some(namespace, snapshot, state, context).await?;
+        let restarted = restart_some(namespace, snapshot, state, context).await?;
+        outcome.changed |= restarted.any;
+        failed = failed.or(restarted.error);
+        let now = context.clock.now().moment;
+        // The record of a restart is written by the next pass; an adoption elsewhere takes its time.
+        let soon = restarted.any.then_some(now);
+        let later = restarted.waits_elsewhere.then(|| now + ADOPTION_RETRY);
+        outcome.look_again = [outcome.look_again, soon, later]
+            .into_iter()
+            .flatten()
+            .min();
     }
-    Ok(outcome)
+    failed.map_or(Ok(outcome), Err)
 }
 
 async fn write_list(
@@ -166,8 +190,7 @@ async fn write_list(
     .await?;
     // The watch brings the same soon; until then nobody should decide on the old one.
     context.stores.config_maps.apply(namespace, (), written);
-    let was_bootstrap =
-        stored.is_some_and(super::super::domain::snapshot::ConfigMapView::is_bootstrap);
+    let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
     if stored.and_then(|stored| stored.known_peers.as_ref()) == Some(&list.known_peers) {
         debug!(namespace, "Wrote the record; the list is the same");
     } else {
@@ -182,119 +205,24 @@ async fn write_list(
             "{} peers of {} validators",
             list.peers, list.active_validators
         );
-        context
-            .events
-            .on_list(namespace, EventType::Normal, "ListChanged", &note);
+        context.events.on_list(
+            namespace,
+            context.list_uid(namespace),
+            EventType::Normal,
+            "ListChanged",
+            &note,
+        );
     }
     if list.bootstrap && !was_bootstrap {
         context.events.on_list(
             namespace,
+            context.list_uid(namespace),
             EventType::Normal,
             "Bootstrap",
             "No validator was ever Ready: those that run are listed, so that they can find each other",
         );
     }
     Ok(())
-}
-
-/// Restarts whom the plan still lets start after everything was read past the stores.
-async fn restart_some(
-    namespace: &str,
-    snapshot: &Snapshot,
-    state: &mut State,
-    context: &Context,
-) -> Result<bool, ReconcileError> {
-    let fresh = apply::read_fresh(&context.client, namespace).await?;
-    let views = fresh.stateful_sets.iter();
-    let current = Snapshot {
-        stateful_sets: views
-            .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
-            .collect(),
-        pods: fresh
-            .pods
-            .into_iter()
-            .map(|(name, pod)| (name, Arc::new(pod)))
-            .collect(),
-        config_map: fresh.config_map.map(Arc::new),
-        ..snapshot.clone()
-    };
-    let decision = decide(
-        &current,
-        &mut state.memory,
-        &context.policy,
-        context.clock.now(),
-    );
-    let mut restarts = live_restarts(&decision.survey, current.config_map.as_deref());
-    let mut started = false;
-    for start in decision.plan.starts() {
-        let Some(object) = fresh.stateful_sets.get(&start.node) else {
-            continue;
-        };
-        if !context.leadership.is_held() {
-            break;
-        }
-        let now = context.clock.now().wall;
-        apply::restart(&context.client, namespace, object, start, now).await?;
-        tell_start(namespace, &current, start, context);
-        restarts.0.insert(start.node.to_string(), record_of(start));
-        started = true;
-    }
-    if started {
-        write_restarts(namespace, &current, &decision, &restarts, context).await?;
-    }
-    Ok(started)
-}
-
-fn record_of(start: &Start) -> RestartRecord {
-    RestartRecord {
-        uid: start.uid.clone(),
-        reason: start.reason.reason().to_owned(),
-        hash: start.hash.to_string(),
-    }
-}
-
-/// Writes down whom we restarted, for those whose template somebody puts back.
-async fn write_restarts(
-    namespace: &str,
-    snapshot: &Snapshot,
-    decision: &Decision,
-    restarts: &Restarts,
-    context: &Context,
-) -> Result<(), ReconcileError> {
-    let stored = snapshot.config_map.as_deref();
-    let list = peer_list(
-        &decision.survey,
-        &decision.discovery,
-        stored,
-        &context.policy.writer,
-    );
-    let Some(mut list) = list else { return Ok(()) };
-    list.restarts = restarts.render();
-    let written = apply::apply_list(
-        &context.client,
-        namespace,
-        &list,
-        stored,
-        context.clock.now().wall,
-    )
-    .await?;
-    context.stores.config_maps.apply(namespace, (), written);
-    Ok(())
-}
-
-fn tell_start(namespace: &str, snapshot: &Snapshot, start: &Start, context: &Context) {
-    context.metrics.restarted(start.reason);
-    let reason = start.reason.reason();
-    info!(namespace, name = %start.node, reason, membership = %start.hash, "Restart started");
-    let note = format!("{reason}: its pods will know membership {}", start.hash);
-    context.events.on_node(
-        namespace,
-        &start.node,
-        snapshot,
-        EventType::Normal,
-        "RestartStarted",
-        &note,
-    );
 }
 
 /// Shows the decision, and says each change of what holds a restart back once.
@@ -391,9 +319,13 @@ pub fn tell_error(namespace: &str, error: &ReconcileError, is_news: bool, contex
         );
     } else if error.needs_a_person() {
         error!(namespace, reason, error = text, "Peer discovery failed");
-        context
-            .events
-            .on_list(namespace, EventType::Warning, reason, &error.to_string());
+        context.events.on_list(
+            namespace,
+            context.list_uid(namespace),
+            EventType::Warning,
+            reason,
+            &error.to_string(),
+        );
     } else {
         warn!(namespace, reason, error = text, "Peer discovery failed");
     }

@@ -160,14 +160,14 @@ impl Stores {
             stateful_sets: self.stateful_sets.of(namespace),
             pods: self.pods.of(namespace),
             services: self.services.of(namespace),
-            config_map: self.config_maps.get(namespace, &()),
+            config_map: self.config_map(namespace),
         })
     }
 
-    /// The StellarNode of this name.
+    /// The list of a namespace.
     #[must_use]
-    pub fn stellar_node(&self, namespace: &str, name: &NodeName) -> Option<Arc<StellarNodeView>> {
-        self.stellar_nodes.get(namespace, name)
+    pub fn config_map(&self, namespace: &str) -> Option<Arc<ConfigMapView>> {
+        self.config_maps.get(namespace, &())
     }
 
     /// Namespaces in which a node or a list may be.

@@ -27,6 +27,9 @@ use crate::{
     observe::error_chain,
 };
 
+/// The one kind that need not be there.
+const STELLAR_NODES: &str = "stellarnodes";
+
 /// Namespaces that changed and were not looked at yet.
 #[derive(Debug, Default)]
 pub struct Dirty {
@@ -91,7 +94,7 @@ pub fn spawn(
         watch.spawn(
             scope.as_deref(),
             watcher::Config::default(),
-            "stellarnodes",
+            STELLAR_NODES,
             |it| &it.stellar_nodes,
             |object: &StellarNodeObject| Some((node_name(object)?, StellarNodeView::from(object))),
         );
@@ -249,15 +252,14 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
                     self.dirty.mark(&namespace);
                 }
             }
-            Err(error) if is_not_served(&error) => {
-                if !std::mem::replace(&mut self.is_absent, true) {
-                    info!(
-                        kind = self.kind,
-                        "The kind is not served; it counts as empty until it is"
-                    );
-                }
-                let concerned = store.replace(self.scope.as_deref(), Vec::new());
-                self.full(concerned);
+            Err(error) if !self.was_full && is_not_served(self.kind, &error) => {
+                // Only before anything was ever listed: later a 404 is an error like any other, which empties nothing.
+                info!(
+                    kind = self.kind,
+                    "The kind is not served; it counts as empty until it is"
+                );
+                self.is_absent = true;
+                self.full(BTreeSet::new());
             }
             Err(error) => {
                 // The store keeps what it has: an error never empties a list.
@@ -282,9 +284,9 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
     }
 }
 
-/// The API server doesn't know the kind: its `CustomResourceDefinition` is not installed.
-fn is_not_served(error: &watcher::Error) -> bool {
-    matches!(error,
-        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            if status.code == 404)
+/// The API server doesn't know the kind StellarNode: its `CustomResourceDefinition` is not installed (yet).
+fn is_not_served(kind: &str, error: &watcher::Error) -> bool {
+    kind == STELLAR_NODES
+        && matches!(error,
+            watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404)
 }

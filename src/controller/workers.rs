@@ -32,6 +32,7 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
             // Dropping the workers in the midst of a pass is as safe as a crash: all state is in the cluster.
             () = leadership.wait_until(false) => info!("Stopped peer discovery watcher"),
         }
+        context.board.clear();
     }
 }
 

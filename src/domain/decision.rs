@@ -4,7 +4,7 @@ use super::{
     Memory, Moment, Now, Policy, Snapshot,
     discovery::{Discovery, discover},
     node::NodeName,
-    peer_list::{self, PeerList, peer_list},
+    peer_list::{PeerList, peer_list},
     rollout::{self, Plan},
     survey::{Survey, candidates, survey},
 };
@@ -37,9 +37,9 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
     let survey = survey(snapshot, &policy.address_mode);
     memory.observe(&survey, has_record, now.moment);
     let discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
-    memory.observe_memberships(&discovery, policy, now.moment);
-    let list = peer_list(&survey, &discovery, stored, &policy.writer);
-    let restarts = peer_list::live_restarts(&survey, stored);
+    memory.observe_memberships(&survey, &discovery, policy, now.moment);
+    let restarts = memory.live_restarts(&survey, stored);
+    let list = peer_list(&survey, &discovery, stored, &restarts, &policy.writer);
     let plan = rollout::plan(rollout::Scene {
         survey: &survey,
         discovery: &discovery,

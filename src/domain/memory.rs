@@ -10,9 +10,11 @@ use std::{
 
 use super::{
     Moment, Policy,
-    discovery::{Discovery, running},
+    discovery::{Discovery, NetworkState, running},
     membership::MembershipHash,
     node::{Network, NodeName},
+    peer_list::{RestartRecord, Restarts},
+    snapshot::ConfigMapView,
     survey::{Survey, candidates},
 };
 
@@ -21,11 +23,12 @@ use super::{
 pub struct Memory {
     never_ready: BTreeMap<Network, Moment>,
     settled: BTreeMap<NodeName, (String, Moment)>,
-    down: BTreeMap<NodeName, (String, Moment)>,
     rollouts: BTreeMap<NodeName, (String, Moment)>,
     memberships: BTreeMap<Network, Membership>,
     record_lost: Option<Moment>,
     joined: BTreeSet<String>,
+    restarts: Restarts,
+    refused: BTreeMap<NodeName, (String, Moment)>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +36,11 @@ struct Membership {
     hash: MembershipHash,
     members: BTreeSet<NodeName>,
     since: Moment,
+    /// We saw it change; without that, a change may have come before our time.
+    has_changed: bool,
+    /// Some member's template carries another membership and none carries this one: who was Ready before our time
+    /// knew more, so somebody left.
+    looks_left: bool,
     /// The members when last nothing had changed for the settle time, where we have seen such a time.
     settled: Option<BTreeSet<NodeName>>,
 }
@@ -53,7 +61,10 @@ impl Membership {
         };
         Change {
             since: self.since,
-            only_left: self.settled.as_ref().is_some_and(is_less),
+            only_left: match &self.settled {
+                Some(settled) => is_less(settled),
+                None => !self.has_changed && self.looks_left,
+            },
         }
     }
 }
@@ -74,9 +85,10 @@ impl Memory {
     /// Takes in what the nodes are.
     pub fn observe(&mut self, survey: &Survey, has_record: bool, now: Moment) {
         let mut networks: BTreeMap<Network, (bool, usize)> = BTreeMap::new();
-        let (mut settled, mut down, mut rollouts) =
-            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut settled, mut rollouts) = (BTreeMap::new(), BTreeMap::new());
         let mut all_ready = true;
+        self.restarts.retain_candidates(survey);
+        self.refused.retain(|name, _| survey.contains_key(name));
         self.joined
             .retain(|uid| candidates(survey).any(|(_, node)| node.stateful_set.uid == *uid));
         for (name, node) in candidates(survey) {
@@ -98,11 +110,8 @@ impl Memory {
                     now,
                 );
             }
-            if !node.is_ready() {
-                keep_since(&self.down, &mut down, name, uid, now);
-            }
         }
-        (self.settled, self.down, self.rollouts) = (settled, down, rollouts);
+        (self.settled, self.rollouts) = (settled, rollouts);
         let waits = networks
             .into_iter()
             .filter(|(_, (was_ready, running))| !was_ready && *running >= 2);
@@ -120,7 +129,13 @@ impl Memory {
     }
 
     /// Takes in the memberships that follow.
-    pub fn observe_memberships(&mut self, discovery: &Discovery, policy: &Policy, now: Moment) {
+    pub fn observe_memberships(
+        &mut self,
+        survey: &Survey,
+        discovery: &Discovery,
+        policy: &Policy,
+        now: Moment,
+    ) {
         self.memberships
             .retain(|network, _| discovery.networks.contains_key(network));
         for (network, state) in &discovery.networks {
@@ -132,12 +147,16 @@ impl Memory {
                     hash: state.hash.clone(),
                     members: members(),
                     since: now,
+                    has_changed: false,
+                    looks_left: false,
                     settled: None,
                 });
+            seen.looks_left = looks_left(survey, state);
             if now.since(seen.since) >= seen.change().settle(policy) {
                 seen.settled = Some(seen.members.clone());
             }
             if seen.hash != state.hash {
+                seen.has_changed = true;
                 (seen.hash, seen.members, seen.since) = (state.hash.clone(), members(), now);
             }
         }
@@ -153,12 +172,6 @@ impl Memory {
     #[must_use]
     pub fn settled_since(&self, node: &NodeName) -> Option<Moment> {
         self.settled.get(node).map(|(_, since)| *since)
-    }
-
-    /// Since when no pod of the node is Ready.
-    #[must_use]
-    pub fn down_since(&self, node: &NodeName) -> Option<Moment> {
-        self.down.get(node).map(|(_, since)| *since)
     }
 
     /// Since when we see the restart that is under way.
@@ -185,11 +198,50 @@ impl Memory {
         self.joined.insert(uid.to_owned());
     }
 
+    /// We restarted this validator for this. The list carries it further as soon as it is written.
+    pub fn restarted(&mut self, node: &NodeName, restart: RestartRecord) {
+        self.restarts.0.insert(node.to_string(), restart);
+    }
+
+    /// Whom we restarted last and for what: what is stored, and what is not stored yet.
+    #[must_use]
+    pub fn live_restarts(&self, survey: &Survey, stored: Option<&ConfigMapView>) -> Restarts {
+        let mut restarts = Restarts::parse(stored.and_then(|stored| stored.restarts.as_deref()));
+        restarts.0.extend(self.restarts.0.clone());
+        restarts.retain_candidates(survey);
+        restarts
+    }
+
+    /// The API server refused to restart this StatefulSet (by uid).
+    pub fn refused(&mut self, node: &NodeName, uid: &str, now: Moment) {
+        self.refused.insert(node.clone(), (uid.to_owned(), now));
+    }
+
+    /// When the API server last refused to restart this StatefulSet.
+    #[must_use]
+    pub fn refused_at(&self, node: &NodeName, uid: &str) -> Option<Moment> {
+        self.refused
+            .get(node)
+            .filter(|(was, _)| was == uid)
+            .map(|(_, at)| *at)
+    }
+
     /// Since when the record is missing and who is a member is not certain.
     #[must_use]
     pub const fn record_lost_since(&self) -> Option<Moment> {
         self.record_lost
     }
+}
+
+fn looks_left(survey: &Survey, state: &NetworkState) -> bool {
+    let members = candidates(survey).filter(|(name, _)| state.members.contains_key(*name));
+    let carried: Vec<&str> = members
+        .filter_map(|(_, node)| node.stateful_set.template.membership.as_deref())
+        .collect();
+    !carried.is_empty()
+        && carried
+            .iter()
+            .all(|carried| state.hash.differs_from(carried))
 }
 
 /// Carries the time over where the same thing was so before, by name and identity.

@@ -191,6 +191,15 @@ impl Restarts {
             .unwrap_or_default()
     }
 
+    /// Forgets those of StatefulSets that are not there any more.
+    pub fn retain_candidates(&mut self, survey: &Survey) {
+        let uids: BTreeMap<&str, &str> = candidates(survey)
+            .map(|(name, node)| (name.as_str(), node.stateful_set.uid.as_str()))
+            .collect();
+        self.0
+            .retain(|name, restart| uids.get(name.as_str()) == Some(&restart.uid.as_str()));
+    }
+
     /// The annotation's text; [`None`] where there is nothing to say.
     ///
     /// # Panics
@@ -245,7 +254,8 @@ impl PeerList {
         !stored.labelled
             || stored.known_peers.as_ref() != Some(&self.known_peers)
             || stored.members.as_ref() != Some(&self.members)
-            || stored.restarts != self.restarts
+            || Restarts::parse(stored.restarts.as_deref())
+                != Restarts::parse(self.restarts.as_deref())
             || stored.metadata.is_none()
     }
 }
@@ -256,6 +266,7 @@ pub fn peer_list(
     survey: &Survey,
     discovery: &Discovery,
     stored: Option<&ConfigMapView>,
+    restarts: &Restarts,
     writer: &str,
 ) -> Option<PeerList> {
     let active_validators = candidates(survey).count();
@@ -293,24 +304,20 @@ pub fn peer_list(
     Some(PeerList {
         known_peers,
         members: record.render(),
-        restarts: live_restarts(survey, stored).render(),
+        restarts: annotation(restarts, stored),
         peers: peers.len(),
         active_validators,
         bootstrap: discovery.networks.values().any(|network| network.bootstrap),
     })
 }
 
-/// The restarts that still say something: those of StatefulSets that are there.
-#[must_use]
-pub fn live_restarts(survey: &Survey, stored: Option<&ConfigMapView>) -> Restarts {
-    let mut restarts = Restarts::parse(stored.and_then(|stored| stored.restarts.as_deref()));
-    let uids: BTreeMap<&str, &str> = candidates(survey)
-        .map(|(name, node)| (name.as_str(), node.stateful_set.uid.as_str()))
-        .collect();
+/// The annotation with the restarts. An annotation that another manager owns can't be removed by an apply, and so is
+/// emptied.
+fn annotation(restarts: &Restarts, stored: Option<&ConfigMapView>) -> Option<String> {
+    let is_there = stored.is_some_and(|stored| stored.restarts.is_some());
     restarts
-        .0
-        .retain(|name, restart| uids.get(name.as_str()) == Some(&restart.uid.as_str()));
-    restarts
+        .render()
+        .or_else(|| is_there.then(|| "{}".to_owned()))
 }
 
 #[cfg(test)]

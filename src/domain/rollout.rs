@@ -14,7 +14,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use json_patch::{PatchOperation, TestOperation};
@@ -25,7 +25,7 @@ use super::{
     discovery::{Discovery, NetworkState},
     injection::{self, CannotInject, OurPort, Parts, Template, Wanted},
     membership::MembershipHash,
-    node::NodeName,
+    node::{Network, NodeName},
     peer::PeerPort,
     peer_list::Restarts,
     policy::{Adopt, RestartOn},
@@ -34,6 +34,9 @@ use super::{
     time::rfc3339,
 };
 use crate::api::names;
+
+/// How long a restart that the API server refused is not tried again.
+const REFUSED_FOR: Duration = Duration::from_mins(5);
 
 /// Why a member is due for a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,6 +95,9 @@ pub enum Held {
         "it was restarted for this already, and its template was put back: see who writes the StatefulSet"
     )]
     AlreadyRestarted,
+    /// The API server refused.
+    #[error("the API server refuses the restart; see this service's log for its words")]
+    Refused,
     /// Who is a member is not certain yet.
     #[error(
         "the record of members was lost; waiting until all validators of the namespace are Ready"
@@ -128,6 +134,7 @@ impl Held {
             Self::EphemeralLedger => "EphemeralLedger",
             Self::NoPeers => "NoPeers",
             Self::AlreadyRestarted => "AlreadyRestarted",
+            Self::Refused => "Refused",
             Self::RecordLost => "RecordLost",
             Self::Settling => "Settling",
             Self::Stuck(_) => "Stuck",
@@ -161,6 +168,8 @@ impl std::fmt::Display for PausedBy {
 pub struct Start {
     /// Whom.
     pub node: NodeName,
+    /// Its network.
+    pub network: Network,
     /// Uid of its StatefulSet.
     pub uid: String,
     /// Generation of its StatefulSet.
@@ -226,13 +235,13 @@ pub struct Scene<'a> {
 #[must_use]
 pub fn plan(scene: Scene<'_>) -> Plan {
     let mut plan = Plan::default();
-    for state in scene.discovery.networks.values() {
-        plan_network(scene, state, &mut plan);
+    for (network, state) in &scene.discovery.networks {
+        plan_network(scene, network, state, &mut plan);
     }
     plan
 }
 
-fn plan_network(scene: Scene<'_>, state: &NetworkState, plan: &mut Plan) {
+fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan: &mut Plan) {
     let members: BTreeMap<&NodeName, &Candidate> = state
         .members
         .keys()
@@ -247,20 +256,20 @@ fn plan_network(scene: Scene<'_>, state: &NetworkState, plan: &mut Plan) {
     if stale.is_empty() {
         return;
     }
-    let network = Pace::of(scene, state, &members);
+    let pace = Pace::of(scene, network, &members);
     let mut started: Option<NodeName> = None;
     let mut room = scene
         .policy
         .max_unavailable
         .get()
-        .saturating_sub(network.down.len());
+        .saturating_sub(pace.down.len());
     for (reason, name, node) in stale {
         let held = held_by_itself(scene, state, reason, name, node)
-            .or_else(|| network.holds(name, node))
+            .or_else(|| pace.holds(name, node))
             .or_else(|| {
                 (room == 0).then(|| match &started {
                     Some(first) => Held::After(first.clone()),
-                    None => Held::Budget((*network.down.first().unwrap_or(&name)).clone()),
+                    None => Held::Budget((*pace.down.first().unwrap_or(&name)).clone()),
                 })
             });
         let verdict = match (held, node.port.clone()) {
@@ -277,7 +286,7 @@ fn plan_network(scene: Scene<'_>, state: &NetworkState, plan: &mut Plan) {
         };
         plan.verdicts.insert(name.clone(), verdict);
     }
-    plan.look_again = [plan.look_again, network.look_again]
+    plan.look_again = [plan.look_again, pace.look_again]
         .into_iter()
         .flatten()
         .min();
@@ -300,6 +309,7 @@ fn start(
     let set = &node.stateful_set;
     Start {
         node: name.clone(),
+        network: node.network.clone(),
         uid: set.uid.clone(),
         generation: set.generation,
         reason,
@@ -342,12 +352,12 @@ fn held_by_itself(
     let done = restarts.0.get(name.as_str()).is_some_and(|done| {
         done.uid == set.uid && done.reason == reason.reason() && done.hash == state.hash.as_str()
     });
-    if let (Some(why), true) = (&set.template.blocked, is_adoption) {
+    if policy.restart_on == RestartOn::Never {
+        Some(Held::RestartsOff)
+    } else if let (Some(why), true) = (&set.template.blocked, is_adoption) {
         Some(Held::CannotInject(why.clone()))
     } else if is_adoption && policy.adopt == Adopt::Never {
         Some(Held::AdoptionOff)
-    } else if !is_adoption && policy.restart_on == RestartOn::Never {
-        Some(Held::RestartsOff)
     } else if let Some(why) = &set.template.blocked {
         Some(Held::CannotInject(why.clone()))
     } else if scene.paused {
@@ -356,6 +366,8 @@ fn held_by_itself(
         Some(Held::Paused(PausedBy::Node))
     } else if done {
         Some(Held::AlreadyRestarted)
+    } else if is_refused(scene, name, &set.uid) {
+        Some(Held::Refused)
     } else if is_adoption && discovery.peers_of(name).is_empty() {
         Some(Held::NoPeers)
     } else if set.template.ephemeral_ledger && !set.allow_ephemeral && node.was_ready {
@@ -371,6 +383,12 @@ fn held_by_itself(
     }
 }
 
+/// A refusal holds for a while, in which the others go on.
+fn is_refused(scene: Scene<'_>, name: &NodeName, uid: &str) -> bool {
+    let refused = scene.memory.refused_at(name, uid);
+    refused.is_some_and(|at| scene.now.moment.since(at) < REFUSED_FOR)
+}
+
 /// What holds a whole network back, and who of it is down.
 struct Pace<'a> {
     record_lost: bool,
@@ -383,7 +401,7 @@ struct Pace<'a> {
 impl<'a> Pace<'a> {
     fn of(
         scene: Scene<'_>,
-        state: &NetworkState,
+        network: &Network,
         members: &BTreeMap<&'a NodeName, &Candidate>,
     ) -> Self {
         let Scene {
@@ -405,14 +423,8 @@ impl<'a> Pace<'a> {
         let record_lost = memory
             .record_lost_since()
             .is_some_and(|since| waits_for(since, policy.stuck_after));
-        let network = scene
-            .discovery
-            .networks
-            .iter()
-            .find(|(_, it)| *it == state)
-            .map(|(network, _)| network);
-        let settling = network
-            .and_then(|network| memory.change(network))
+        let settling = memory
+            .change(network)
             .is_none_or(|change| waits_for(change.since, change.settle(policy)));
         let down = members.iter().filter(|(name, node)| {
             let settled = memory.settled_since(name).filter(|_| node.is_settled());

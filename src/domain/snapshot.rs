@@ -70,6 +70,8 @@ impl Inject {
 /// What we read of a StellarNode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StellarNodeView {
+    /// Its uid.
+    pub uid: String,
     /// `spec.nodeType` where it is text.
     pub node_type: String,
     /// `spec.network`.
@@ -95,6 +97,7 @@ impl From<&StellarNodeObject> for StellarNodeView {
             _ => false,
         };
         Self {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
             node_type: spec
                 .get("nodeType")
                 .and_then(Value::as_str)
@@ -329,6 +332,8 @@ impl From<&ServiceObject> for ServiceView {
 /// What we read of the ConfigMap `stellar-peers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigMapView {
+    /// Its uid.
+    pub uid: String,
     /// For compare-and-swap.
     pub resource_version: String,
     /// Our labels stand as they should.
@@ -359,6 +364,7 @@ impl From<&ConfigMap> for ConfigMapView {
         } = &object.metadata;
         let members = data(names::KEY_MEMBERS);
         Self {
+            uid: object.metadata.uid.clone().unwrap_or_default(),
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             labelled: super::peer_list::labels()
                 .iter()

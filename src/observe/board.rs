@@ -56,6 +56,11 @@ impl Board {
         self.lock().remove(namespace);
     }
 
+    /// This replica does not lead any more: what it decided is no news.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// All namespaces.
     #[must_use]
     pub fn summaries(&self) -> BTreeMap<String, Summary> {

@@ -60,8 +60,8 @@ impl Events {
         reason: &str,
         note: &str,
     ) {
-        let about = if snapshot.stellar_nodes.contains_key(node) {
-            reference::<StellarNodeObject>(namespace, node.as_str(), None)
+        let about = if let Some(stellar_node) = snapshot.stellar_nodes.get(node) {
+            reference::<StellarNodeObject>(namespace, node.as_str(), Some(stellar_node.uid.clone()))
         } else {
             let uid = snapshot.stateful_sets.get(node).map(|set| set.uid.clone());
             reference::<StatefulSetObject>(namespace, node.as_str(), uid)
@@ -70,11 +70,18 @@ impl Events {
     }
 
     /// About the list: on the ConfigMap.
-    pub fn on_list(&self, namespace: &str, kind: EventType, reason: &str, note: &str) {
+    pub fn on_list(
+        &self,
+        namespace: &str,
+        uid: Option<String>,
+        kind: EventType,
+        reason: &str,
+        note: &str,
+    ) {
         let about = reference::<k8s_openapi::api::core::v1::ConfigMap>(
             namespace,
             names::STELLAR_PEERS,
-            None,
+            uid,
         );
         self.send(kind, reason, note, about);
     }

@@ -162,6 +162,9 @@ fn admit_create(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge
             "this service has just started; the validator is taken in later",
         );
     };
+    if is_disabled(&knowledge) {
+        return Admission::UNTOUCHED;
+    }
     if knowledge.has_orphans {
         return Admission::not_injected(
             "it takes over running pods; they are taken in later, one after the other",
@@ -195,6 +198,11 @@ fn admit_update(
     let (Some(template), Some(stored)) = (object.pointer(TEMPLATE), old.pointer(TEMPLATE)) else {
         return Admission::UNTOUCHED;
     };
+    let is_injected = |it| Template::new(it).annotation(names::MEMBERSHIP).is_some();
+    if !wants_parts(object) && !wants_parts(old) && !is_injected(template) && !is_injected(stored) {
+        // A volume of our name that we never added is somebody's own.
+        return Admission::UNTOUCHED;
+    }
     let is_ours = field_manager == Some(STELLAR_PEERS);
     if is_ours && is_later_restart(template, stored) {
         // The restart carries our parts itself, as decided by who leads.
@@ -203,7 +211,7 @@ fn admit_update(
     let mut kept = if is_ours {
         Vec::new()
     } else {
-        keep_annotations(object, old)
+        keep_annotations(object, old, "", &[names::JOINED_AT, names::TURN])
     };
     let knowledge = LazyCell::new(knowledge);
     if template == stored || !is_changed_by_writer(object, template, stored, &knowledge) {
@@ -222,20 +230,28 @@ fn admit_update(
             warnings: Vec::new(),
         };
     }
-    let mut admission = if !wants_parts(object) {
-        take_out(template)
-    } else if let Some(knowledge) = knowledge.as_ref() {
-        inject(review, knowledge)
-    } else {
-        Admission::not_injected("this service has just started; the validator is taken in later")
+    let mut admission = match knowledge.as_ref() {
+        Some(knowledge) if wants_parts(object) && !is_disabled(knowledge) => {
+            inject(review, knowledge)
+        }
+        None if wants_parts(object) => Admission::not_injected(
+            "this service has just started; the validator is taken in later",
+        ),
+        _ => take_out(template),
     };
-    if admission.outcome != Outcome::Removed {
-        admission.operations.extend(keep_annotation(
-            template,
-            stored,
-            TEMPLATE,
-            names::RESTARTED_AT,
-        ));
+    if admission.outcome == Outcome::Injected {
+        // The time of the last restart came with our parts, unless there was none.
+        let is_set = |it| Template::new(it).annotation(names::RESTARTED_AT).is_some();
+        if is_set(template) && !is_set(stored) {
+            admission
+                .operations
+                .push(remove(&annotation_path(TEMPLATE, names::RESTARTED_AT)));
+        }
+    } else if admission.outcome != Outcome::Removed {
+        let keys = [names::RESTARTED_AT];
+        admission
+            .operations
+            .extend(keep_annotations(template, stored, TEMPLATE, &keys));
     }
     admission.operations.extend(kept);
     admission
@@ -278,33 +294,29 @@ fn is_later_restart(template: &Value, stored: &Value) -> bool {
     }
 }
 
-/// What keeps our annotations of the object as they are stored.
-fn keep_annotations(object: &Value, old: &Value) -> Vec<PatchOperation> {
-    [names::JOINED_AT, names::TURN]
-        .iter()
-        .flat_map(|key| keep_annotation(object, old, "", key))
-        .collect()
+/// What keeps these annotations of ours, of the object or template at `base`, as they are stored.
+fn keep_annotations(new: &Value, old: &Value, base: &str, keys: &[&str]) -> Vec<PatchOperation> {
+    let value = |object: &Value, key: &str| object.pointer(&annotation_path("", key)).cloned();
+    let mut stored = Vec::new();
+    let mut operations = Vec::new();
+    for key in keys {
+        match (value(new, key), value(old, key)) {
+            (_, Some(Value::String(old))) => stored.push((*key, old)),
+            (Some(_), _) => operations.push(remove(&annotation_path(base, key))),
+            (None, _) => {}
+        }
+    }
+    operations.extend(annotate(new, base, &stored));
+    operations
 }
 
-fn keep_annotation(new: &Value, old: &Value, base: &str, key: &str) -> Vec<PatchOperation> {
-    let value = |object: &Value| object.pointer(&annotation_path("", key)).cloned();
-    match (value(new), value(old)) {
-        (new, old) if new == old => Vec::new(),
-        (_, Some(Value::String(old))) => annotate(new, base, &[(key, old)]),
-        (Some(_), _) => vec![remove(&annotation_path(base, key))],
-        (None, _) => Vec::new(),
-    }
+fn is_disabled(knowledge: &Knowledge) -> bool {
+    let node = knowledge.stellar_node.as_ref();
+    node.is_some_and(|node| node.inject == Inject::Disabled)
 }
 
 /// Adds or renews our parts.
 fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
-    if knowledge
-        .stellar_node
-        .as_ref()
-        .is_some_and(|node| node.inject == Inject::Disabled)
-    {
-        return Admission::UNTOUCHED;
-    }
     match injection(review, knowledge) {
         Ok(operations) if operations.is_empty() => Admission::UNTOUCHED,
         Ok(operations) => Admission {
@@ -336,7 +348,7 @@ fn injection(
     let wanted = Wanted {
         port,
         membership: MembershipHash::of(&members),
-        restarted_at: None,
+        restarted_at: stored_annotation(review, names::RESTARTED_AT),
     };
     let stored = review.old.and_then(|old| old.pointer(TEMPLATE));
     let templates: Vec<Template<'_>> = [Some(template), stored]
@@ -345,6 +357,11 @@ fn injection(
         .map(Template::new)
         .collect();
     complete(template, TEMPLATE, named, &wanted, &OurPort::of(&templates))
+}
+
+fn stored_annotation(review: Review<'_>, key: &str) -> Option<String> {
+    let stored = review.old?.pointer(TEMPLATE)?;
+    Template::new(stored).annotation(key).map(str::to_owned)
 }
 
 fn network(object: &Value, knowledge: &Knowledge) -> Network {

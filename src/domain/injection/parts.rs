@@ -269,6 +269,9 @@ pub fn is_same_but_for_our_parts(one: &Value, other: &Value) -> bool {
 #[must_use]
 pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
     let mut left = template.clone();
+    let foreign_volume = Template::new(template)
+        .volumes()
+        .any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_volume(it));
     let ours_only = !Template::new(template)
         .all_containers()
         .flat_map(mounts)
@@ -294,7 +297,9 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
             .into_iter()
             .flatten()
         {
-            retain(container, "volumeMounts", |mount| !is_our_mount(mount));
+            retain(container, "volumeMounts", |mount| {
+                foreign_volume || !is_our_mount(mount)
+            });
             retain(container, "ports", |port| !our_port.is(port));
         }
     }

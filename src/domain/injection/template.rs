@@ -45,7 +45,7 @@ pub struct TemplateView {
     pub membership: Option<String>,
     /// Annotation [`names::RESTARTED_AT`].
     pub restarted_at: Option<String>,
-    /// Annotation [`names::PORT`].
+    /// Annotation [`names::PORT`], where it still means something.
     pub port: Option<Result<PeerPort, InvalidPort>>,
     /// Container port named `peer` or `core-peer`.
     pub named_port: Option<Result<PeerPort, InvalidPort>>,
@@ -153,13 +153,23 @@ impl<'a> Template<'a> {
         self.annotation(names::PORT).map(PeerPort::from_annotation)
     }
 
+    /// Annotation [`names::PORT`] as a setting. One that we added for a port which the container no longer declares
+    /// yields to the port that it declares by name.
+    fn port_setting(self, named: Option<&str>) -> Option<Result<PeerPort, InvalidPort>> {
+        let annotated = self.port_annotation()?;
+        let is_declared = annotated.as_ref().is_ok_and(|port| self.declares(*port));
+        let is_injected = Parts::of(self, named) != Parts::Absent;
+        let is_outdated = is_injected && !is_declared && self.named_port().is_some();
+        (!is_outdated).then_some(annotated)
+    }
+
     /// What decisions need to know. `named` is annotation [`names::CONTAINER`].
     #[must_use]
     pub fn view(self, named: Option<&str>) -> TemplateView {
         TemplateView {
             membership: self.annotation(names::MEMBERSHIP).map(str::to_owned),
             restarted_at: self.annotation(names::RESTARTED_AT).map(str::to_owned),
-            port: self.port_annotation(),
+            port: self.port_setting(named),
             named_port: self.named_port(),
             parts: Parts::of(self, named),
             blocked: super::parts::blocked(self, named).err(),

@@ -145,13 +145,18 @@ fn any_treatment() -> impl Strategy<Value = Treats> {
 /// Something stored: of either shape, with our parts, without, half, or in an older form.
 fn any_stored() -> impl Strategy<Value = Value> {
     let object = prop::sample::select(vec![operators("core:1"), plain("core:1")]);
-    (object, any::<bool>(), any_treatment(), any::<bool>()).prop_map(
-        |(object, injected, treatment, is_older)| {
+    let flags = any::<(bool, bool, bool)>();
+    (object, any_treatment(), flags).prop_map(
+        |(object, treatment, (injected, is_older, restarted))| {
             if !injected {
                 return object;
             }
             let mut object = created(&object);
             treat(&mut object, treatment);
+            let metadata = &mut object["spec"]["template"]["metadata"];
+            if restarted && metadata["annotations"].is_object() {
+                metadata["annotations"][names::RESTARTED_AT] = json!("2025-01-01T00:00:00Z");
+            }
             if is_older
                 && let Some(volumes) = object["spec"]["template"]["spec"]["volumes"].as_array_mut()
             {
@@ -489,4 +494,85 @@ fn only_validators_and_what_opts_in_are_concerned() {
     }
     assert!(is_concerned(&operators("core:1"), None));
     assert!(is_concerned(&plain("core:1"), None));
+}
+
+#[test]
+fn a_strangers_own_volume_of_our_name_is_left_alone() {
+    for source in [
+        json!({"configMap": {"name": "stellar-peers"}}),
+        json!({"emptyDir": {}}),
+    ] {
+        let mut stored = plain("horizon:1");
+        stored["spec"]["template"]["metadata"]["labels"] = json!({"app": "horizon"});
+        let mut volume = source.clone();
+        volume["name"] = json!("stellar-peers");
+        stored["spec"]["template"]["spec"]["volumes"] = json!([volume]);
+        stored["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
+            json!([{"name": "stellar-peers", "mountPath": "/etc/stellar-peers"}]);
+        let mut new = stored.clone();
+        new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("horizon:2");
+        assert_eq!(
+            stored_after(&new, Some(&stored), "helm", &knowledge(&[])),
+            new
+        );
+        let mut without = stored.clone();
+        without["spec"]["template"]["spec"]["volumes"] = json!([]);
+        without["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] = json!([]);
+        assert_eq!(
+            stored_after(&without, Some(&stored), "helm", &knowledge(&[])),
+            without
+        );
+    }
+}
+
+#[test]
+fn opting_out_on_the_stellar_node_takes_our_parts_out_as_well() {
+    let stored = created(&operators("core:1"));
+    let mut new = stored.clone();
+    new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("core:2");
+    let node = crate::domain::snapshot::StellarNodeView {
+        inject: crate::domain::snapshot::Inject::Disabled,
+        ..Default::default()
+    };
+    let disabled = Knowledge {
+        stellar_node: Some(std::sync::Arc::new(node)),
+        ..knowledge(&[])
+    };
+    assert_eq!(
+        parts(&stored_after(&new, Some(&stored), "operator", &disabled)),
+        Parts::Absent
+    );
+    assert_eq!(
+        created(&operators("core:1")),
+        stored_after(
+            &operators("core:1"),
+            None,
+            "x",
+            &knowledge(&["validator-2"])
+        )
+    );
+}
+
+#[test]
+fn a_writer_that_drops_every_annotation_with_an_upgrade_gets_all_of_ours_back() {
+    let mut stored = created(&operators("core:1"));
+    stored["spec"]["template"]["metadata"]["annotations"][names::RESTARTED_AT] =
+        json!("2026-01-01T00:00:00Z");
+    stored["metadata"]["annotations"] =
+        json!({names::JOINED_AT: "2026-01-01T00:00:00Z", names::TURN: "token"});
+    let after = stored_after(
+        &operators("core:2"),
+        Some(&stored),
+        "operator",
+        &knowledge(&["validator-2"]),
+    );
+    assert_eq!(parts(&after), Parts::Whole);
+    assert_eq!(
+        template(&after)["metadata"]["annotations"][names::RESTARTED_AT],
+        json!("2026-01-01T00:00:00Z")
+    );
+    assert_eq!(
+        after["metadata"]["annotations"],
+        stored["metadata"]["annotations"]
+    );
 }

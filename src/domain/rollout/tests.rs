@@ -325,6 +325,7 @@ fn operators_set() -> serde_json::Value {
 fn a_start(carried: Option<&str>) -> Start {
     Start {
         node: name("v1"),
+        network: crate::domain::node::Network::default(),
         uid: "u".to_owned(),
         generation: 3,
         reason: Stale::NotInjected,

@@ -1,5 +1,7 @@
 //! The sandbox rig: our engine in this process, on an in-memory API server under a paused clock.
 
+mod faults;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -14,7 +16,6 @@ use stellar_peers::{
     engine::Engine,
     sandbox::{InProcess, RequestRecord, RunningControllers, Sandbox, SandboxOptions, fixtures},
 };
-use tokio::sync::watch;
 use tower::{BoxError, ServiceExt};
 
 use crate::{
@@ -39,7 +40,7 @@ pub(crate) struct SandboxRig {
     pub(crate) sandbox: Sandbox,
     _controllers: RunningControllers,
     route: Route,
-    ours: Option<(Engine, watch::Sender<bool>)>,
+    ours: Option<Engine>,
     namespace: String,
 }
 
@@ -94,12 +95,11 @@ impl SandboxRig {
         ]
         .map(str::to_owned);
         let args = Flags::parse_from(own.into_iter().chain(flags.iter().cloned())).app;
-        let (stop, stopping) = watch::channel(false);
         let clock = Clock::of_runtime("2027-01-15T08:00:00Z".parse().expect("a date"));
         let settings = args.settings(&self.namespace);
-        let engine = Engine::start(self.sandbox.client(USER), settings, clock, stopping);
+        let engine = Engine::start(self.sandbox.client(USER), settings, clock);
         *self.route.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.webhook.clone());
-        self.ours = Some((engine, stop));
+        self.ours = Some(engine);
     }
 
     /// As by kill -9: nothing is finished, nothing is given up.
@@ -111,7 +111,7 @@ impl SandboxRig {
     pub(crate) fn is_ready(&self) -> bool {
         self.ours
             .as_ref()
-            .is_some_and(|(engine, _)| engine.stores.are_full())
+            .is_some_and(|engine| engine.stores.are_full())
     }
 
     pub(crate) async fn register(&self, how: Webhook) {

@@ -46,7 +46,7 @@ fn code(text: &str) -> String {
 
 #[test]
 fn every_source_file_is_reached_by_a_mod() {
-    let all: BTreeMap<_, _> = ["src", "tests"]
+    let all: BTreeMap<_, _> = ["src", "tests", "benches"]
         .iter()
         .flat_map(|folder| sources(folder))
         .collect();
@@ -79,6 +79,7 @@ fn every_source_file_is_reached_by_a_mod() {
             "src/main.rs",
             "tests/tidy.rs",
             "tests/scenarios/main.rs",
+            "benches/discovery/main.rs",
         ]
         .contains(&path.to_str().unwrap());
         assert!(

@@ -29,11 +29,12 @@ impl Adoptions {
     #[must_use]
     pub fn admit(&self, namespace: &str, start: &Start, stores: &Stores) -> bool {
         let mut under_way = self.lock();
-        match under_way.get(&start.network) {
-            Some((other, _)) if other != namespace => return false,
-            Some(_) => {}
-            None if is_rolling_elsewhere(namespace, &start.network, stores) => return false,
-            None => {}
+        let is_elsewhere = match under_way.get(&start.network) {
+            Some((other, _)) => other != namespace,
+            None => is_rolling_elsewhere(namespace, &start.network, stores),
+        };
+        if is_elsewhere {
+            return false;
         }
         under_way.insert(
             start.network.clone(),

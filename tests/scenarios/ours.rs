@@ -25,6 +25,8 @@ pub(crate) struct Pace {
     pub(crate) patience: Duration,
     /// How long a story looks on to see that nothing happens.
     pub(crate) quiet: Duration,
+    /// How long a story looks on to see that nothing is written.
+    pub(crate) at_rest: Duration,
     /// How long the API server is away.
     pub(crate) outage: Duration,
 }
@@ -37,6 +39,7 @@ impl Pace {
         bootstrap_after: Duration::from_mins(1),
         patience: Duration::from_mins(40),
         quiet: Duration::from_mins(3),
+        at_rest: Duration::from_mins(3),
         outage: Duration::from_secs(20),
     };
 
@@ -47,6 +50,7 @@ impl Pace {
         bootstrap_after: Duration::from_secs(10),
         patience: Duration::from_mins(2),
         quiet: Duration::from_secs(20),
+        at_rest: Duration::from_mins(1),
         outage: Duration::from_secs(20),
     };
 

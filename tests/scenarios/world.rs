@@ -324,7 +324,7 @@ impl World {
         // What was under way may come to its end first.
         tokio::time::sleep(Duration::from_secs(2)).await;
         let before = self.our_requests().len();
-        tokio::time::sleep(self.pace.quiet).await;
+        tokio::time::sleep(self.pace.at_rest).await;
         let requests = self.our_requests().split_off(before);
         let costly: Vec<_> = requests
             .iter()

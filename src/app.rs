@@ -64,7 +64,7 @@ pub struct AppArgs {
     /// Namespace of the Lease; where not set, that of the account in use.
     #[arg(long, env = "STELLAR_PEERS_OWN_NAMESPACE", value_name = "NAME", value_parser = parse_namespace)]
     pub own_namespace: Option<String>,
-    /// Decide and tell, write nothing and change nothing at admission.
+    /// Decide and tell, write nothing (no Lease either) and change nothing at admission.
     #[arg(long, env = "STELLAR_PEERS_DRY_RUN")]
     pub dry_run: bool,
     /// Where the webhook's certificate is.

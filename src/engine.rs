@@ -84,7 +84,7 @@ impl Engine {
             election,
             instance,
         } = settings;
-        let leadership = match election.filter(|_| runs_loop) {
+        let leadership = match election.filter(|_| runs_loop && !dry_run) {
             None => Leadership::fixed(runs_loop),
             Some(election) => stand(&client, &election, clock, giving_up, &mut elector),
         };
@@ -110,10 +110,13 @@ impl Engine {
         });
         if runs_loop {
             let (events, sending) = Events::new(client.clone(), instance);
-            tasks.spawn(async move {
-                sending.await;
-                "the sender of Events"
-            });
+            // A dry run writes nothing, and so neither Events nor the Lease.
+            if !dry_run {
+                tasks.spawn(async move {
+                    sending.await;
+                    "the sender of Events"
+                });
+            }
             let context = Context {
                 adoptions: Adoptions::default(),
                 client,

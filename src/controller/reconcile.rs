@@ -268,6 +268,9 @@ fn tell(
         }
         told.insert(name.to_string(), note);
     }
+    if context.dry_run {
+        tell_what_would_be(namespace, decision, &state.told, &mut told);
+    }
     for (name, node) in candidates(&decision.survey).filter(|(_, node)| node.falls_back_to_ip) {
         let note = "no headless Service with publishNotReadyAddresses: listed by pod IP instead of by name";
         if !state.told.contains_key(&format!("{name} dns")) {
@@ -297,6 +300,30 @@ fn tell(
         told.insert("members.json".to_owned(), error.clone());
     }
     state.told = told;
+}
+
+/// With `--dry-run`, says once what would be written.
+fn tell_what_would_be(
+    namespace: &str,
+    decision: &Decision,
+    before: &BTreeMap<String, String>,
+    told: &mut BTreeMap<String, String>,
+) {
+    for start in decision.plan.starts() {
+        let (key, note) = (format!("{} start", start.node), start.hash.to_string());
+        if before.get(&key) != Some(&note) {
+            let reason = start.reason.reason();
+            info!(namespace, name = %start.node, reason, membership = note, "Would restart");
+        }
+        told.insert(key, note);
+    }
+    if let Some(list) = decision.list.as_ref().filter(|_| decision.writes_list) {
+        let key = "list".to_owned();
+        if before.get(&key) != Some(&list.known_peers) {
+            info!(namespace, peers = list.peers, "Would write the peer list");
+        }
+        told.insert(key, list.known_peers.clone());
+    }
 }
 
 /// What a person should see in `kubectl describe`; waiting for one's turn is no news.

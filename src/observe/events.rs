@@ -96,7 +96,7 @@ impl Events {
             secondary: None,
         };
         if self.queue.try_send((event, about)).is_err() {
-            debug!(reason, "Dropped an Event: too many wait");
+            debug!(reason, "Dropped an Event");
         }
     }
 }

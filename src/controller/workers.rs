@@ -12,7 +12,7 @@ use super::{
 };
 use crate::domain::Moment;
 
-/// Bursts coalesce: the first change is acted on at once, later ones at most this often.
+/// Bursts coalesce: the first change is written at once, later ones at most this often.
 const PASS_INTERVAL: Duration = Duration::from_millis(250);
 /// First wait after a failed pass; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(500);
@@ -79,7 +79,8 @@ async fn work(
     loop {
         let started = Instant::now();
         let result = reconcile(&namespace, &mut state, &context).await;
-        context.metrics.reconciled(&result, started.elapsed());
+        let took = started.elapsed();
+        context.metrics.reconciled(&result, took);
         let wait = match &result {
             Ok(outcome) if outcome.is_empty => break,
             Ok(outcome) => {
@@ -103,7 +104,14 @@ async fn work(
             }
         };
         let until = Instant::now() + wait;
-        tokio::time::sleep_until(started + PASS_INTERVAL).await;
+        // A pass that wrote nothing holds the next one up only as long as it took itself.
+        let wrote = result.as_ref().map_or(true, |outcome| outcome.changed);
+        let pause = if wrote {
+            PASS_INTERVAL.saturating_sub(took)
+        } else {
+            took
+        };
+        tokio::time::sleep(pause).await;
         tokio::select! {
             () = waker.notified() => {}
             () = tokio::time::sleep_until(until) => {}

@@ -85,20 +85,31 @@ impl Discovery {
     }
 
     /// The addresses of a network that `node` is made to use: all but its own.
+    #[must_use]
     pub fn peers_of(&self, node: &NodeName) -> BTreeSet<PeerAddress> {
+        self.others(node)
+            .flat_map(Listing::addresses)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether `node` has anybody to be made to use.
+    #[must_use]
+    pub fn has_peers(&self, node: &NodeName) -> bool {
+        self.others(node)
+            .any(|listing| !listing.addresses().is_empty())
+    }
+
+    /// What the list has of the other nodes of a node's network.
+    fn others(&self, node: &NodeName) -> impl Iterator<Item = &Listing> {
         let network = self
             .networks
             .values()
             .find(|network| network.candidates.contains(node));
-        let others = network
-            .into_iter()
-            .flat_map(|network| &network.candidates)
-            .filter(|other| *other != node);
-        others
+        let candidates = network.into_iter().flat_map(|network| &network.candidates);
+        candidates
+            .filter(move |other| *other != node)
             .filter_map(|other| self.listings.get(other))
-            .flat_map(Listing::addresses)
-            .cloned()
-            .collect()
     }
 }
 

@@ -89,8 +89,10 @@ impl Memory {
         let mut all_ready = true;
         self.restarts.retain_candidates(survey);
         self.refused.retain(|name, _| survey.contains_key(name));
-        self.joined
-            .retain(|uid| candidates(survey).any(|(_, node)| node.stateful_set.uid == *uid));
+        let uids: BTreeSet<&str> = candidates(survey)
+            .map(|(_, node)| node.stateful_set.uid.as_str())
+            .collect();
+        self.joined.retain(|uid| uids.contains(uid.as_str()));
         for (name, node) in candidates(survey) {
             let network = networks.entry(node.network.clone()).or_default();
             network.0 |= node.was_ready || node.was_member;

@@ -368,7 +368,7 @@ fn held_by_itself(
         Some(Held::AlreadyRestarted)
     } else if is_refused(scene, name, &set.uid) {
         Some(Held::Refused)
-    } else if is_adoption && discovery.peers_of(name).is_empty() {
+    } else if is_adoption && !discovery.has_peers(name) {
         Some(Held::NoPeers)
     } else if set.template.ephemeral_ledger && !set.allow_ephemeral && node.was_ready {
         Some(Held::EphemeralLedger)

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::domain::{
-    decision::Decision,
-    fixtures::{Cluster, hash_of, name},
-    injection::TemplateView,
+use crate::{
+    api::names,
+    domain::{
+        decision::Decision,
+        fixtures::{Cluster, hash_of, name},
+        injection::{Template, TemplateView},
+        peer::PeerPort,
+    },
 };
 
 const SETTLE: Duration = Duration::from_secs(30);

@@ -3,7 +3,7 @@
 //! They are thin: the same core decides as in the service. One call sees one instant, so what only time can tell is
 //! taken from what the cluster has written down.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     api::{StellarNodeObject, names},
@@ -14,7 +14,7 @@ use crate::{
         node::NodeName,
         peer::PeerAddress,
         peer_list::PeerList,
-        snapshot::{ConfigMapView, StatefulSetView, StellarNodeView, parse_time},
+        snapshot::{ConfigMapView, StellarNodeView, parse_time},
     },
     engine::{Engine, Settings},
 };
@@ -159,21 +159,11 @@ async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
             Arc::new(StellarNodeView::from(node)),
         ))
     };
-    let sets = fresh.stateful_sets.iter();
-    let snapshot = Snapshot {
+    let snapshot = fresh.over(Snapshot {
         namespace: namespace.to_owned(),
         stellar_nodes: nodes.iter().filter_map(named).collect(),
-        stateful_sets: sets
-            .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
-            .collect(),
-        pods: fresh
-            .pods
-            .iter()
-            .map(|(name, pod)| (name.clone(), Arc::new(pod.clone())))
-            .collect(),
-        services: BTreeMap::new(),
-        config_map: fresh.config_map.clone().map(Arc::new),
-    };
+        ..Snapshot::default()
+    });
     Ok((snapshot, fresh))
 }
 

@@ -1,6 +1,6 @@
 //! The writes: the ConfigMap, the joining of a member, the restart of a validator.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -13,6 +13,7 @@ use serde_json::json;
 use crate::{
     api::{PodObject, StatefulSetObject, names},
     domain::{
+        Snapshot,
         injection::CannotInject,
         node::NodeName,
         peer_list::{PeerList, labels},
@@ -367,6 +368,25 @@ pub struct Fresh {
     pub pods: BTreeMap<String, PodView>,
     /// The ConfigMap.
     pub config_map: Option<ConfigMapView>,
+}
+
+impl Fresh {
+    /// The snapshot with what was read in place of what the stores had.
+    #[must_use]
+    pub fn over(&self, stored: Snapshot) -> Snapshot {
+        let sets = self.stateful_sets.iter();
+        let pods = self.pods.iter();
+        Snapshot {
+            stateful_sets: sets
+                .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
+                .collect(),
+            pods: pods
+                .map(|(name, pod)| (name.clone(), Arc::new(pod.clone())))
+                .collect(),
+            config_map: self.config_map.clone().map(Arc::new),
+            ..stored
+        }
+    }
 }
 
 /// Reads a namespace past the stores.

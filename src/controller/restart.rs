@@ -1,7 +1,5 @@
 //! Restarting validators: read past the stores, decide again, patch.
 
-use std::sync::Arc;
-
 use kube::runtime::events::EventType;
 use tracing::{debug, info};
 
@@ -13,7 +11,6 @@ use crate::domain::{
     Snapshot, decide,
     peer_list::RestartRecord,
     rollout::{Stale, Start},
-    snapshot::StatefulSetView,
 };
 
 /// What came of the restarts of a pass.
@@ -36,19 +33,7 @@ pub(super) async fn restart_some(
 ) -> Result<Restarted, ReconcileError> {
     let Context { client, clock, .. } = context;
     let fresh = apply::read_fresh(client, namespace).await?;
-    let views = fresh.stateful_sets.iter();
-    let current = Snapshot {
-        stateful_sets: views
-            .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
-            .collect(),
-        pods: fresh
-            .pods
-            .into_iter()
-            .map(|(name, pod)| (name, Arc::new(pod)))
-            .collect(),
-        config_map: fresh.config_map.map(Arc::new),
-        ..snapshot.clone()
-    };
+    let current = fresh.over(snapshot.clone());
     let own = &context.policy.writer;
     context.foreign.yield_to(client, &current, own).await?;
     let decision = decide(&current, &mut state.memory, &context.policy, clock.now());

@@ -4,7 +4,7 @@
 //! forced server-side apply for ever, each write flipping two metadata labels, so that `resourceVersion` moves all the
 //! time and `generation` does not.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use kube::{
     Api, Client,
@@ -88,6 +88,8 @@ struct Rounds {
     options: OperatorOptions,
     /// Which of the two values the flipping labels get next.
     parity: bool,
+    /// The ConfigMaps as they were last written.
+    written: BTreeMap<String, Value>,
 }
 
 impl Rounds {
@@ -101,6 +103,7 @@ impl Rounds {
             configs: Api::namespaced_with(client, namespace, &configs),
             options,
             parity: false,
+            written: BTreeMap::new(),
         }
     }
 
@@ -143,7 +146,8 @@ impl Rounds {
             .map(drop)
     }
 
-    async fn remove(&self, name: &str) -> Result<(), kube::Error> {
+    async fn remove(&mut self, name: &str) -> Result<(), kube::Error> {
+        self.written.remove(name);
         for (api, name) in [
             (&self.sets, name.to_owned()),
             (&self.configs, format!("{name}-config")),
@@ -157,16 +161,19 @@ impl Rounds {
         Ok(())
     }
 
-    async fn write(&self, name: &str, node: &Value) -> Result<(), kube::Error> {
+    async fn write(&mut self, name: &str, node: &Value) -> Result<(), kube::Error> {
         let config = config_map(node);
         let parameters = PatchParams::apply(MANAGER).force();
-        self.configs
-            .patch(
-                &format!("{name}-config"),
-                &parameters,
-                &Patch::Apply(&config),
-            )
-            .await?;
+        if self.written.get(name) != Some(&config) {
+            self.configs
+                .patch(
+                    &format!("{name}-config"),
+                    &parameters,
+                    &Patch::Apply(&config),
+                )
+                .await?;
+            self.written.insert(name.to_owned(), config);
+        }
         let mut set = stateful_set(node, &self.options);
         let (first, second) = if self.parity {
             ("even", "odd")

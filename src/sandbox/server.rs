@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+};
 use tower::BoxError;
 
 use super::{
@@ -19,7 +22,7 @@ use super::{
     clock::Clock,
     discovery,
     error::ApiError,
-    faults::{ConnectionBroken, Fault, FaultHook},
+    faults::{ConnectionBroken, Fault, FaultHook, WatchFault},
     kubelet::KubeletState,
     object::Object,
     record::{RequestLog, RequestRecord},
@@ -133,8 +136,9 @@ impl Inner {
         request: Request<Body>,
     ) -> Result<Response<AnswerBody>, BoxError> {
         let (head, body) = request.into_parts();
+        let issued = self.clock.elapsed();
         let request = match ApiRequest::parse(&user, &head.method, &head.uri, &head.headers) {
-            Ok(request) => request,
+            Ok(request) => Arc::new(ApiRequest { issued, ..request }),
             Err(refusal) => return Ok(refusal.into_response()),
         };
         let body = body.collect().await?.to_bytes();
@@ -145,46 +149,59 @@ impl Inner {
             .map(|response| response.status().as_u16());
         let dry_run = !request.query.get("dryRun").is_empty();
         let record = RequestRecord {
+            issued,
             at: self.clock.elapsed(),
-            info: request.info,
+            info: request.info.clone(),
             code,
             dry_run,
         };
-        let mut state = self.state();
-        state.log.push(record);
-        let has_news = state.store.has_news();
-        drop(state);
-        if has_news {
+        self.state().log.push(record);
+        self.wake_controllers();
+        Ok(outcome?)
+    }
+
+    /// Tells the controllers of what they have not seen.
+    fn wake_controllers(&self) {
+        if self.state().store.has_news() {
             self.work.notify_one();
         }
-        Ok(outcome?)
     }
 
     async fn serve_faulty(
         self: &Arc<Self>,
-        request: &ApiRequest,
+        request: &Arc<ApiRequest>,
         body: Bytes,
     ) -> Result<Response<AnswerBody>, ConnectionBroken> {
         if !self.is_available() {
             return Err(ConnectionBroken);
         }
-        let mut watch_breaks_after = None;
+        let mut of_watch = WatchFault::default();
         let fault = self.draw_fault(request);
         match fault {
-            Fault::None | Fault::LoseAnswer => {}
+            Fault::None | Fault::LoseAnswer | Fault::DelayAnswer(_) => {}
             Fault::Delay(delay) => tokio::time::sleep(delay).await,
             Fault::Status(code) => return Ok(ApiError::with_code(code).into_response()),
             Fault::LoseRequest => return Err(ConnectionBroken),
-            Fault::DropWatchAfter(after) => watch_breaks_after = Some(after),
+            Fault::Late(delay) => {
+                // Whether the client waits for this or not, the task goes on.
+                let _ended = self.spawn_late(request, body, delay).await;
+                return Err(ConnectionBroken);
+            }
+            Fault::Repeat(delay) => drop(self.spawn_late(request, body.clone(), delay)),
+            Fault::Watch(fault) => of_watch = fault,
         }
         // It may have gone away during the delay.
         if !self.is_available() {
             return Err(ConnectionBroken);
         }
         let response = self
-            .route(request, body, watch_breaks_after)
+            .route(request, body, of_watch)
             .await
             .unwrap_or_else(ApiError::into_response);
+        if let Fault::DelayAnswer(delay) = fault {
+            self.wake_controllers();
+            tokio::time::sleep(delay).await;
+        }
         if fault == Fault::LoseAnswer || !self.is_available() {
             Err(ConnectionBroken)
         } else {
@@ -192,11 +209,26 @@ impl Inner {
         }
     }
 
+    /// Serves a request later, whoever waits for it.
+    fn spawn_late(
+        self: &Arc<Self>,
+        request: &Arc<ApiRequest>,
+        body: Bytes,
+        delay: Duration,
+    ) -> JoinHandle<()> {
+        let (inner, request) = (Arc::clone(self), Arc::clone(request));
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            drop(inner.route(&request, body, WatchFault::default()).await);
+            inner.wake_controllers();
+        })
+    }
+
     async fn route(
         self: &Arc<Self>,
         request: &ApiRequest,
         body: Bytes,
-        watch_breaks_after: Option<Duration>,
+        of_watch: WatchFault,
     ) -> Result<Response<AnswerBody>, ApiError> {
         let info = &request.info;
         if info.resource.is_empty() {
@@ -217,8 +249,7 @@ impl Inner {
             "watch" => {
                 let view = view(request)?;
                 let state = self.state();
-                let watch =
-                    Watch::open(self, &state.store, table, view, request, watch_breaks_after)?;
+                let watch = Watch::open(self, &state.store, table, view, request, of_watch)?;
                 Ok(answer::stream(watch.lines()))
             }
             "list" => self.list(table, request).map(answer::Answer::into_response),

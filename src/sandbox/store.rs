@@ -6,7 +6,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -48,6 +50,31 @@ impl Event {
         }))
     }
 }
+
+/// One write to the store, as it happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The resource's plural name.
+    pub resource: &'a str,
+    /// Who wrote; [`None`] for the sandbox's own controllers and kubelet.
+    pub author: Option<&'a Author>,
+    /// The object before; none for a creation.
+    pub before: Option<&'a Value>,
+    /// The object after; none for a removal.
+    pub after: Option<&'a Value>,
+}
+
+/// Whose request a write was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The user.
+    pub user: String,
+    /// When the request arrived, since the sandbox was made.
+    pub issued: Duration,
+}
+
+/// Is told of each write while it is made.
+type Witness = Box<dyn FnMut(Change<'_>) + Send>;
 
 /// One kind's objects.
 #[derive(Debug)]
@@ -136,7 +163,6 @@ impl Table {
 }
 
 /// Everything that is stored.
-#[derive(Debug)]
 pub(super) struct Store {
     version: u64,
     uids: u64,
@@ -148,6 +174,17 @@ pub(super) struct Store {
     history_events_max: usize,
     /// What the controllers have not seen yet; none while nobody runs them.
     journal: Option<VecDeque<(TableId, Arc<Event>)>>,
+    author: Option<Author>,
+    witness: Option<Witness>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("version", &self.version)
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -164,7 +201,19 @@ impl Store {
             whereabouts: BTreeMap::new(),
             history_events_max,
             journal: None,
+            author: None,
+            witness: None,
         }
+    }
+
+    /// Tells `witness` of each write from now on.
+    pub(super) fn set_witness(&mut self, witness: Witness) {
+        self.witness = Some(witness);
+    }
+
+    /// Whose the next writes are.
+    pub(super) fn set_author(&mut self, author: Option<Author>) {
+        self.author = author;
     }
 
     /// The newest resource version.
@@ -383,6 +432,14 @@ impl Store {
             table.lost = oldest.version;
         }
         table.changed.send_replace(self.version);
+        if let Some(witness) = &mut self.witness {
+            witness(Change {
+                resource: &table.kind.plural,
+                author: self.author.as_ref(),
+                before: event.before.as_deref().map(Object::value),
+                after: event.after.as_deref().map(Object::value),
+            });
+        }
         if let Some(journal) = &mut self.journal {
             journal.push_back((id, Arc::clone(&event)));
         }

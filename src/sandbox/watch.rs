@@ -10,7 +10,7 @@ use tower::BoxError;
 
 use super::{
     error::ApiError,
-    faults::ConnectionBroken,
+    faults::{ConnectionBroken, WatchFault},
     object::Object,
     request::ApiRequest,
     selector::Selector,
@@ -39,6 +39,8 @@ pub(super) struct Watch {
     opened_in: u64,
     ends_at: Instant,
     breaks_at: Option<Instant>,
+    late: Duration,
+    repeats: bool,
     bookmark_at: Option<Instant>,
 }
 
@@ -92,7 +94,7 @@ impl Watch {
         table: TableId,
         view: View,
         request: &ApiRequest,
-        breaks_after: Option<Duration>,
+        fault: WatchFault,
     ) -> Result<Self, ApiError> {
         let query = &request.query;
         let from = query.number("resourceVersion")?.unwrap_or(0);
@@ -113,7 +115,9 @@ impl Watch {
             opened_in,
             link,
             ends_at: now + timeout,
-            breaks_at: breaks_after.map(|after| now + after),
+            breaks_at: fault.breaks_after.map(|after| now + after),
+            late: fault.late,
+            repeats: fault.repeats,
             bookmark_at: bookmarks.then(|| now + BOOKMARK_INTERVAL),
             view,
         };
@@ -188,7 +192,10 @@ impl Watch {
         }
         for event in table.events_after(self.sent) {
             self.sent = event.version;
-            self.ready.extend(self.view.line(event));
+            if let Some(line) = self.view.line(event) {
+                self.ready
+                    .extend(std::iter::repeat_n(line, 1 + usize::from(self.repeats)));
+            }
         }
         if bookmark_due {
             self.sent = state.store.version();
@@ -207,7 +214,12 @@ impl Watch {
         tokio::select! {
             biased;
             _ = self.link.changed() => return,
-            _ = self.changed.changed() => return,
+            _ = self.changed.changed() => {
+                if !self.late.is_zero() {
+                    tokio::time::sleep(self.late).await;
+                }
+                return;
+            }
             () = tokio::time::sleep_until(due) => {}
         }
         if self.breaks_at.is_some_and(|at| at <= due) {

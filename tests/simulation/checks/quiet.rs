@@ -1,0 +1,142 @@
+//! What has to be true once nothing goes wrong any more.
+
+use std::time::Duration;
+
+use super::Violation;
+use crate::{observer::Observer, truth::Truth, view::Parts};
+
+/// How long nobody of ours may have written.
+const REST: Duration = Duration::from_secs(60);
+
+/// What is not as it should be; none where everything is.
+pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
+    let truth = &observer.truth;
+    let fault = |rule, asks, found| Some(Violation { rule, asks, found });
+    if let Some((name, _)) = truth
+        .validators
+        .iter()
+        .find(|(_, it)| it.is_candidate() && !it.settled.now())
+    {
+        return fault("R23", "at quiet everybody is Ready", name.clone());
+    }
+    let peers = truth
+        .ready_peers()
+        .iter()
+        .map(|peer| format!("{peer}\n"))
+        .collect::<String>();
+    let listed = truth
+        .list
+        .as_ref()
+        .map(|list| list.known_peers.clone())
+        .unwrap_or_default();
+    if listed != peers {
+        return fault(
+            "R9",
+            "at quiet the list is true",
+            format!("{listed:?} instead of {peers:?}"),
+        );
+    }
+    if let Some(found) = wrong_record(truth) {
+        return fault("R9", "at quiet the record is true", found);
+    }
+    if let Some(found) = stale(truth) {
+        return fault("R17", "at quiet nobody is stale", found);
+    }
+    if let Some(name) = truth
+        .sets
+        .iter()
+        .find(|(_, set)| set.has_turn)
+        .map(|(name, _)| name)
+    {
+        return fault("R24", "at quiet no turn is left", name.clone());
+    }
+    if truth.list.as_ref().is_some_and(|list| list.has_turn) {
+        return fault("R24", "at quiet no turn is left", "on the list".to_owned());
+    }
+    if now.saturating_sub(observer.last_write) < REST {
+        let found = format!("the last one at {:.3}", observer.last_write.as_secs_f64());
+        return fault("R5", "at rest nobody writes", found);
+    }
+    None
+}
+
+fn wrong_record(truth: &Truth) -> Option<String> {
+    let candidates = truth.validators.iter().filter(|(_, it)| it.is_candidate());
+    let Some(list) = &truth.list else {
+        return (candidates.count() > 0).then(|| "there is no list".to_owned());
+    };
+    let Some(record) = &list.record else {
+        return Some("it is not readable".to_owned());
+    };
+    for (name, it) in candidates {
+        let Some(node) = record.get(name) else {
+            return Some(format!("{name} is missing"));
+        };
+        let expected = (
+            it.network.now(),
+            it.address.now().as_ref(),
+            it.candidate.now().as_ref(),
+            true,
+        );
+        let found = (
+            &node.network,
+            node.addresses.first(),
+            Some(&node.uid),
+            node.is_member,
+        );
+        if expected != found {
+            return Some(format!("{name} is {found:?} instead of {expected:?}"));
+        }
+    }
+    let stranger = record.keys().find(|name| {
+        truth
+            .validators
+            .get(*name)
+            .is_none_or(|it| !it.is_candidate())
+    });
+    stranger.map(|name| format!("{name} is no candidate"))
+}
+
+fn stale(truth: &Truth) -> Option<String> {
+    truth
+        .validators
+        .iter()
+        .filter(|(_, it)| it.is_candidate())
+        .find_map(|(name, it)| {
+            let set = truth.sets.get(name)?;
+            let hash = truth.hash(it.network.now());
+            let has_peers = truth
+                .of(it.network.now())
+                .filter(|(_, it)| it.is_candidate())
+                .count()
+                > 1;
+            // Who is alone has nobody to be made to use, and need not be taken in.
+            if set.parts != Parts::All && has_peers {
+                Some(format!("{name} lacks our parts"))
+            } else if set.parts == Parts::All && set.membership.as_ref() != Some(&hash) {
+                Some(format!(
+                    "{name} carries {:?} instead of {hash}",
+                    set.membership
+                ))
+            } else {
+                None
+            }
+        })
+}
+
+/// R20: restarts in all.
+pub(crate) fn too_many_restarts(observer: &Observer) -> Option<Violation> {
+    let truth = &observer.truth;
+    let changes: usize = truth
+        .memberships
+        .values()
+        .map(|it| it.changes().count())
+        .sum();
+    let members = truth.validators.len();
+    let most = (changes + 1 + observer.outages) * members;
+    (observer.restarts.count > most as u64).then(|| Violation {
+        rule: "R20",
+        asks: "restarts are no more than changes of membership times members",
+        found: format!("{} instead of {most} at most", observer.restarts.count),
+    })
+}

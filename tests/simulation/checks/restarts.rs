@@ -1,0 +1,351 @@
+//! Whom ours restart, when, and how often.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use stellar_peers::sandbox::Author;
+
+use super::{Check, ensure};
+use crate::{
+    gates,
+    observer::Observer,
+    truth::{Validator, pod_of},
+    view::{Parts, SetView},
+};
+
+/// The restarts so far.
+#[derive(Debug, Default)]
+pub(crate) struct Restarts {
+    /// The last one of each StatefulSet, by uid.
+    last: BTreeMap<String, Restart>,
+    /// Those of Ready validators whose new pods have not been Ready for long enough, by uid.
+    under_way: BTreeMap<String, Restart>,
+    pub(crate) count: u64,
+}
+
+/// One restart.
+#[derive(Clone, Debug)]
+struct Restart {
+    at: Duration,
+    name: String,
+    network: String,
+    reason: &'static str,
+    hash: String,
+    /// Uid of the pod that it ends.
+    pod: String,
+}
+
+/// A restart while it is written, and what is checked against.
+struct Scene<'a> {
+    observer: &'a Observer,
+    restart: &'a Restart,
+    validator: &'a Validator,
+    uid: &'a str,
+    issued: Duration,
+    /// When StatefulSets and pods were last read before it was sent.
+    read: Duration,
+    /// Who is restarted was Ready when that was read and is so now.
+    is_of_ready: bool,
+}
+
+pub(crate) fn all(
+    observer: &mut Observer,
+    name: &str,
+    old: &SetView,
+    new: &SetView,
+    author: &Author,
+    now: Duration,
+) -> Vec<Check> {
+    let Some(validator) = observer.truth.validators.get(name).cloned() else {
+        return Vec::new();
+    };
+    let reads = observer
+        .reads
+        .get(&author.user)
+        .and_then(|reads| reads.before(author.issued));
+    let read = reads.map_or(Duration::ZERO, |(sets, pods)| sets.min(pods));
+    let restart = Restart {
+        at: now,
+        name: name.to_owned(),
+        network: validator.network.now().clone(),
+        reason: match old.parts {
+            Parts::None => "adoption",
+            Parts::Some => "completion",
+            Parts::All => "membership",
+        },
+        hash: new.membership.clone().unwrap_or_default(),
+        pod: observer
+            .truth
+            .pods
+            .get(&pod_of(name))
+            .map(|pod| pod.view.uid.clone())
+            .unwrap_or_default(),
+    };
+    let is_of_ready = validator.ready.always(read, now, |ready| *ready);
+    release(observer, now);
+    let scene = Scene {
+        observer,
+        restart: &restart,
+        validator: &validator,
+        uid: &old.uid,
+        issued: author.issued,
+        read,
+        is_of_ready,
+    };
+    let checks = vec![
+        rests_on_a_fresh_reading(&scene, reads.is_some()),
+        nobody_is_restarted_twice_for_the_same(&scene),
+        few_are_down_because_of_us(&scene),
+        few_others_are_down(&scene),
+        nobody_held_is_restarted(&scene),
+        nothing_starts_before_membership_settles(&scene),
+        no_quorum_set_is_broken(&scene),
+        nobody_down_is_restarted(&scene),
+    ];
+    observer.restarts.count += 1;
+    observer.figures.restarts += 1;
+    observer
+        .restarts
+        .last
+        .insert(old.uid.clone(), restart.clone());
+    if is_of_ready {
+        observer.restarts.under_way.insert(old.uid.clone(), restart);
+    }
+    checks
+}
+
+/// Lets go of restarts whose new pod has been Ready for long enough, and of validators that left.
+fn release(observer: &mut Observer, now: Duration) {
+    let min_ready = observer.plan.policy.min_ready;
+    let truth = &observer.truth;
+    let is_over = |uid: &str, restart: &Restart| {
+        let is_there = truth
+            .validators
+            .get(&restart.name)
+            .is_some_and(|it| it.candidate.now().as_deref() == Some(uid));
+        let pod = truth
+            .pods
+            .get(&pod_of(&restart.name))
+            .filter(|pod| pod.view.uid != restart.pod);
+        let up_since = pod.and_then(|pod| pod.first_ready);
+        !is_there || up_since.is_some_and(|since| now.saturating_sub(since) >= min_ready)
+    };
+    observer
+        .restarts
+        .under_way
+        .retain(|uid, restart| !is_over(uid, restart));
+}
+
+impl Scene<'_> {
+    /// The other validators of the network.
+    fn others(&self) -> impl Iterator<Item = (&String, &Validator)> {
+        let name = &self.restart.name;
+        self.observer
+            .truth
+            .of(&self.restart.network)
+            .filter(move |(other, _)| *other != name)
+    }
+
+    /// Whether a correct program knew of this validator that it was down: not settled in all that was read last, or
+    /// for less than the time that counts.
+    fn is_known_down(&self, it: &Validator) -> bool {
+        let was_down = it
+            .settled
+            .always(self.read, self.issued, |settled| !settled);
+        let (is_settled, since) = it.settled.at(self.issued);
+        let is_fresh = *is_settled
+            && self.issued - since < self.observer.plan.policy.min_ready
+            && since <= self.read;
+        was_down || is_fresh
+    }
+}
+
+/// R24: StatefulSets and pods are read past all stores before a start.
+fn rests_on_a_fresh_reading(scene: &Scene<'_>, has_read: bool) -> Check {
+    ensure(
+        has_read,
+        "R24",
+        "a restart rests on what was read past the stores",
+        || scene.restart.name.clone(),
+    )
+}
+
+/// R18, R20: at most once for the same reason and membership.
+///
+/// Where a person took away what is known of restarts meanwhile, nobody can know.
+fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
+    let Scene {
+        observer,
+        restart,
+        uid,
+        ..
+    } = scene;
+    let Some(last) = observer.restarts.last.get(*uid) else {
+        return Ok(());
+    };
+    let is_known = observer.record_lost.is_none_or(|lost| lost < last.at);
+    let has_left = scene
+        .validator
+        .candidate
+        .changes()
+        .any(|change| change > last.at);
+    ensure(
+        !is_known || has_left || (last.reason, &last.hash) != (restart.reason, &restart.hash),
+        "R18",
+        "nobody is restarted twice for the same reason and membership",
+        || {
+            format!(
+                "{} for {} {}, after {:.3}",
+                restart.name,
+                restart.reason,
+                restart.hash,
+                last.at.as_secs_f64()
+            )
+        },
+    )
+}
+
+/// R22: members that are down because of us, whoever of ours leads.
+fn few_are_down_because_of_us(scene: &Scene<'_>) -> Check {
+    let Scene {
+        observer,
+        restart,
+        uid,
+        ..
+    } = scene;
+    let under_way = observer.restarts.under_way.iter();
+    let down: Vec<&str> = under_way
+        .filter(|(other, it)| other != uid && it.network == restart.network)
+        .map(|(_, it)| it.name.as_str())
+        .collect();
+    ensure(
+        !scene.is_of_ready || down.len() < observer.plan.policy.max_unavailable.get(),
+        "R22a",
+        "few members are down because of us",
+        || format!("{} while {down:?} are", restart.name),
+    )
+}
+
+/// R22: whoever else is down counts.
+fn few_others_are_down(scene: &Scene<'_>) -> Check {
+    let is_down = |(_, it): &(&String, &Validator)| {
+        let was_member = it
+            .recorded
+            .always(scene.read, scene.issued, |recorded| *recorded);
+        let counted = it.candidate.always(
+            scene.issued.saturating_sub(scene.observer.plan.lag()),
+            scene.issued,
+            Option::is_some,
+        );
+        was_member && counted && scene.is_known_down(it)
+    };
+    let down: Vec<&String> = scene
+        .others()
+        .filter(is_down)
+        .map(|(name, _)| name)
+        .collect();
+    ensure(
+        !scene.is_of_ready || down.len() < scene.observer.plan.policy.max_unavailable.get(),
+        "R22b",
+        "nobody is restarted while too many others are down",
+        || {
+            format!(
+                "{} while {down:?} are, as read at {:.3}",
+                scene.restart.name,
+                scene.read.as_secs_f64()
+            )
+        },
+    )
+}
+
+/// R25: nobody who is held is restarted.
+fn nobody_held_is_restarted(scene: &Scene<'_>) -> Check {
+    let (held, since) = scene.validator.held.at(scene.issued);
+    let was_known = since + scene.observer.plan.lag() <= scene.issued;
+    ensure(
+        !was_known || held.is_none(),
+        "R25",
+        "nobody who is held is restarted",
+        || {
+            format!(
+                "{}, {held:?} since {:.3}",
+                scene.restart.name,
+                since.as_secs_f64()
+            )
+        },
+    )
+}
+
+/// R21: nothing starts before the membership has been the same for a while.
+fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
+    let Some(history) = scene.observer.truth.memberships.get(&scene.restart.network) else {
+        return Ok(());
+    };
+    let (_, since) = history.at(scene.issued);
+    let was_known = since + scene.observer.plan.lag() <= scene.issued;
+    ensure(
+        !was_known || scene.issued - since >= scene.observer.plan.policy.settle,
+        "R21",
+        "nothing starts before membership has been unchanged for a while",
+        || {
+            format!(
+                "{}, changed at {:.3}",
+                scene.restart.name,
+                since.as_secs_f64()
+            )
+        },
+    )
+}
+
+/// R22: a set that tolerates this member keeps enough others.
+fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
+    if !gates::QUORUM || !scene.is_of_ready {
+        return Ok(());
+    }
+    let truth = &scene.observer.truth;
+    let name = scene.restart.name.as_str();
+    let is_down = |other: &str| {
+        truth.validators.get(other).is_some_and(|it| {
+            let lag = scene.observer.plan.lag();
+            let was_out = it.candidate.always(
+                scene.issued.saturating_sub(lag),
+                scene.issued,
+                Option::is_none,
+            );
+            was_out || scene.is_known_down(it)
+        })
+    };
+    for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {
+        let Some(set) = scene
+            .observer
+            .quorum_sets
+            .get(other)
+            .filter(|_| it.is_candidate())
+        else {
+            continue;
+        };
+        let tolerates = set.is_satisfied(&|it| it != name);
+        let before = set.is_satisfied(&|it| !is_down(it));
+        let after = set.is_satisfied(&|it| it != name && !is_down(it));
+        ensure(
+            !tolerates || !before || after,
+            "R22c",
+            "no quorum set that tolerates a restart is broken by it",
+            || format!("{name} breaks that of {other}"),
+        )?;
+    }
+    Ok(())
+}
+
+/// R23: before down members go first, nobody who is down is restarted.
+fn nobody_down_is_restarted(scene: &Scene<'_>) -> Check {
+    let was_down = scene
+        .validator
+        .ready
+        .always(scene.read, scene.restart.at, |ready| !ready);
+    ensure(
+        gates::DOWN_FIRST || !was_down,
+        "R23",
+        "nobody who is down is restarted",
+        || scene.restart.name.clone(),
+    )
+}

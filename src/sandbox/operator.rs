@@ -129,7 +129,7 @@ impl Rounds {
             }
         }
         let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-        for set in self.sets.list(&ours).await? {
+        for set in self.sets.list_metadata(&ours).await? {
             let name = set.metadata.name.unwrap_or_default();
             if !validators.contains(&name) && set.metadata.deletion_timestamp.is_none() {
                 self.remove(&name).await?;

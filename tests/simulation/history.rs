@@ -31,6 +31,13 @@ impl<T: Clone + PartialEq> History<T> {
         (value, *since)
     }
 
+    /// How long the value before that at a moment had lasted; none where there was none before.
+    pub(crate) fn span_before(&self, moment: Duration) -> Option<Duration> {
+        let later = self.0.partition_point(|(since, _)| *since <= moment).max(1);
+        let before = later.checked_sub(2)?;
+        Some(self.0[later - 1].0 - self.0[before].0)
+    }
+
     /// Whether `holds` was true of every value from one moment to another, that before a change at `from` apart.
     pub(crate) fn always(&self, from: Duration, to: Duration, holds: impl Fn(&T) -> bool) -> bool {
         let first = self.0.partition_point(|(since, _)| *since <= from).max(1) - 1;

@@ -108,6 +108,7 @@ impl Truth {
                 );
                 self.refresh(name, now);
             }
+            "statefulsets" if is_only_labelled(change) => {}
             "statefulsets" => {
                 keep(&mut self.sets, name, is_there.then(|| SetView::of(object)));
                 self.refresh(name, now);
@@ -214,16 +215,20 @@ impl Truth {
         if is_ready && uid.is_some() {
             validator.was_ready.clone_from(&uid);
         }
-        validator.candidate.set(now, uid);
-        validator.network.set(now, network.clone());
-        validator.port.set(now, port);
+        let is_other = [
+            validator.candidate.set(now, uid),
+            validator.network.set(now, network.clone()),
+            validator.port.set(now, port),
+            validator.ready.set(now, is_ready),
+            validator.recorded.set(now, is_recorded),
+        ];
         validator.address.set(now, address);
-        validator.ready.set(now, is_ready);
         validator.settled.set(now, is_settled);
-        validator.recorded.set(now, is_recorded);
         validator.held.set(now, held);
-        self.refresh_membership(&before, now);
-        self.refresh_membership(&network, now);
+        if is_other.contains(&true) {
+            self.refresh_membership(&before, now);
+            self.refresh_membership(&network, now);
+        }
     }
 
     fn refresh_membership(&mut self, network: &str, now: Duration) {
@@ -279,6 +284,23 @@ impl Truth {
         peers.dedup();
         peers
     }
+}
+
+/// A write as an operator makes them all the time.
+fn is_only_labelled(change: &Change<'_>) -> bool {
+    let (Some(before), Some(after)) = (change.before, change.after) else {
+        return false;
+    };
+    let is_same = |field: &str| before["metadata"][field] == after["metadata"][field];
+    let label = |set: &Value, key: &str| set["metadata"]["labels"][key].clone();
+    let is_same_label = |key: &str| label(before, key) == label(after, key);
+    ["generation", "deletionTimestamp", "annotations"]
+        .into_iter()
+        .all(is_same)
+        && [names::INJECT, names::LABEL_NETWORK]
+            .into_iter()
+            .all(is_same_label)
+        && before["status"] == after["status"]
 }
 
 fn keep<T>(map: &mut BTreeMap<String, T>, name: &str, value: Option<T>) {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use stellar_peers::sandbox::operator::WriteMode;
+
 use super::Violation;
 use crate::{observer::Observer, truth::Truth, view::Parts};
 
@@ -39,7 +41,7 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     if let Some(found) = wrong_record(truth) {
         return fault("R9", "at quiet the record is true", found);
     }
-    if let Some(found) = stale(truth) {
+    if let Some(found) = stale(observer) {
         return fault("R17", "at quiet nobody is stale", found);
     }
     if let Some(name) = truth
@@ -97,7 +99,11 @@ fn wrong_record(truth: &Truth) -> Option<String> {
     stranger.map(|name| format!("{name} is no candidate"))
 }
 
-fn stale(truth: &Truth) -> Option<String> {
+fn stale(observer: &Observer) -> Option<String> {
+    let truth = &observer.truth;
+    // Such a writer takes away what the one restart brought, and there is no second.
+    let is_dropped = observer.plan.operator.mode == WriteMode::Replace
+        && (observer.missed.is_some() || !observer.plan.is_reached);
     truth
         .validators
         .iter()
@@ -111,7 +117,7 @@ fn stale(truth: &Truth) -> Option<String> {
                 .count()
                 > 1;
             // Who is alone has nobody to be made to use, and need not be taken in.
-            if set.parts != Parts::All && has_peers {
+            if set.parts != Parts::All && has_peers && !is_dropped {
                 Some(format!("{name} lacks our parts"))
             } else if set.parts == Parts::All && set.membership.as_ref() != Some(&hash) {
                 Some(format!(

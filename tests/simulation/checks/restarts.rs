@@ -146,16 +146,19 @@ impl Scene<'_> {
     }
 
     /// Whether a correct program knew of this validator that it was down: not settled in all that was read last, or
-    /// for less than the time that counts.
-    fn is_known_down(&self, it: &Validator) -> bool {
+    /// for less than the time that counts. A moment between two readings may have gone unseen.
+    fn is_known_down(&self, name: &str, it: &Validator) -> bool {
+        let min_ready = self.observer.plan.policy.min_ready;
         let was_down = it
             .settled
             .always(self.read, self.issued, |settled| !settled);
+        let is_fresh = |since: Duration| since <= self.read && self.issued < since + min_ready;
         let (is_settled, since) = it.settled.at(self.issued);
-        let is_fresh = *is_settled
-            && self.issued - since < self.observer.plan.policy.min_ready
-            && since <= self.read;
-        was_down || is_fresh
+        let lasted = it.settled.span_before(self.issued);
+        let was_seen = lasted.is_some_and(|lasted| lasted > self.observer.plan.lag());
+        let pod = self.observer.truth.pods.get(&pod_of(name));
+        let is_new = pod.and_then(|pod| pod.first_ready).is_some_and(is_fresh);
+        was_down || is_new || (*is_settled && was_seen && is_fresh(since))
     }
 }
 
@@ -227,7 +230,7 @@ fn few_are_down_because_of_us(scene: &Scene<'_>) -> Check {
 
 /// R22: whoever else is down counts.
 fn few_others_are_down(scene: &Scene<'_>) -> Check {
-    let is_down = |(_, it): &(&String, &Validator)| {
+    let is_down = |(name, it): &(&String, &Validator)| {
         let was_member = it
             .recorded
             .always(scene.read, scene.issued, |recorded| *recorded);
@@ -236,7 +239,7 @@ fn few_others_are_down(scene: &Scene<'_>) -> Check {
             scene.issued,
             Option::is_some,
         );
-        was_member && counted && scene.is_known_down(it)
+        was_member && counted && scene.is_known_down(name, it)
     };
     let down: Vec<&String> = scene
         .others()
@@ -311,7 +314,7 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
                 scene.issued,
                 Option::is_none,
             );
-            was_out || scene.is_known_down(it)
+            was_out || scene.is_known_down(other, it)
         })
     };
     for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {

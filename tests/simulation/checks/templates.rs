@@ -31,7 +31,7 @@ pub(crate) fn no_write_of_others_restarts(
         .missed
         .is_some_and(|missed| now.saturating_sub(missed) < ASKED_WITHIN);
     ensure(
-        drops && was_missed,
+        drops && (was_missed || !observer.plan.is_reached),
         "R14",
         "an admission never makes a write restart a pod",
         || {

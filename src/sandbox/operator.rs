@@ -6,12 +6,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use kube::core::PartialObjectMetadata;
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tracing::debug;
 
 /// Its field manager, and the value of the `managed-by` label.
@@ -37,6 +38,8 @@ pub struct OperatorOptions {
     pub mode: WriteMode,
     /// Between two rounds over all StellarNodes.
     pub interval: Duration,
+    /// How long an object that is as it was last written is left alone. The real operator writes it each time.
+    pub rest: Duration,
     /// The node to name in the template, which passes the scheduler by.
     pub node_name: Option<String>,
     /// Whether the ledger lies on the claim `<node>-data`, as the real operator has it, or on an emptyDir.
@@ -48,6 +51,7 @@ impl Default for OperatorOptions {
         Self {
             mode: WriteMode::Apply,
             interval: Duration::from_millis(500),
+            rest: Duration::ZERO,
             node_name: None,
             has_claim: true,
         }
@@ -88,8 +92,15 @@ struct Rounds {
     options: OperatorOptions,
     /// Which of the two values the flipping labels get next.
     parity: bool,
-    /// The ConfigMaps as they were last written.
-    written: BTreeMap<String, Value>,
+    /// What was written last, by name.
+    written: BTreeMap<String, Written>,
+}
+
+/// The objects of a StellarNode as they were last written.
+struct Written {
+    config: Value,
+    set: Value,
+    at: Instant,
 }
 
 impl Rounds {
@@ -110,6 +121,8 @@ impl Rounds {
     async fn run_once(&mut self) -> Result<(), kube::Error> {
         self.parity = !self.parity;
         let nodes = self.nodes.list(&ListParams::default()).await?;
+        let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+        let sets = self.sets.list_metadata(&ours).await?;
         let mut validators = Vec::new();
         for node in nodes {
             let name = node.metadata.name.clone().unwrap_or_default();
@@ -120,16 +133,18 @@ impl Rounds {
                 if node.metadata.finalizers.is_none() {
                     self.set_finalizers(&name, &[FINALIZER]).await?;
                 }
-                self.write(
-                    &name,
-                    &serde_json::to_value(&node).map_err(kube::Error::SerdeError)?,
-                )
-                .await?;
+                let is_it = |set: &PartialObjectMetadata<DynamicObject>| {
+                    set.metadata.name.as_ref() == Some(&name)
+                };
+                if !sets.iter().any(is_it) {
+                    self.written.remove(&name);
+                }
+                let node = serde_json::to_value(&node).map_err(kube::Error::SerdeError)?;
+                self.write(&name, &node).await?;
                 validators.push(name);
             }
         }
-        let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-        for set in self.sets.list_metadata(&ours).await? {
+        for set in sets {
             let name = set.metadata.name.unwrap_or_default();
             if !validators.contains(&name) && set.metadata.deletion_timestamp.is_none() {
                 self.remove(&name).await?;
@@ -163,8 +178,13 @@ impl Rounds {
 
     async fn write(&mut self, name: &str, node: &Value) -> Result<(), kube::Error> {
         let config = config_map(node);
+        let mut set = stateful_set(node, &self.options);
         let parameters = PatchParams::apply(MANAGER).force();
-        if self.written.get(name) != Some(&config) {
+        let before = self.written.get(name);
+        if before.is_some_and(|it| it.set == set && it.at.elapsed() < self.options.rest) {
+            return Ok(());
+        }
+        if before.is_none_or(|it| it.config != config) {
             self.configs
                 .patch(
                     &format!("{name}-config"),
@@ -172,9 +192,12 @@ impl Rounds {
                     &Patch::Apply(&config),
                 )
                 .await?;
-            self.written.insert(name.to_owned(), config);
         }
-        let mut set = stateful_set(node, &self.options);
+        let written = Written {
+            config,
+            set: set.clone(),
+            at: Instant::now(),
+        };
         let (first, second) = if self.parity {
             ("even", "odd")
         } else {
@@ -187,9 +210,11 @@ impl Rounds {
                 .sets
                 .patch(name, &parameters, &Patch::Apply(&set))
                 .await
-                .map(drop),
-            WriteMode::Replace => self.replace(name, set).await,
+                .map(drop)?,
+            WriteMode::Replace => self.replace(name, set).await?,
         }
+        self.written.insert(name.to_owned(), written);
+        Ok(())
     }
 
     async fn replace(&self, name: &str, mut set: Value) -> Result<(), kube::Error> {

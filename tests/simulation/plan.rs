@@ -160,6 +160,11 @@ impl Plan {
                 } else {
                     random.time(secs(1), secs(5))
                 },
+                rest: if random.percent(10) {
+                    Duration::ZERO
+                } else {
+                    random.time(secs(5), secs(60))
+                },
                 node_name: None,
                 has_claim: true,
             },

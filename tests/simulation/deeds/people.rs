@@ -207,12 +207,14 @@ impl World {
                     );
                 }
             }
-            Undo::UnpauseList => drop(self.people.merge(What::List, paused(false)).await),
+            Undo::UnpauseList => {
+                self.people.merge(What::List, paused(false)).await;
+            }
             Undo::UnpauseNode(name) => {
-                drop(self.people.merge(What::Node(&name), paused(false)).await)
+                self.people.merge(What::Node(&name), paused(false)).await;
             }
             Undo::UnpauseSet(name) => {
-                drop(self.people.merge(What::Set(&name), paused(false)).await)
+                self.people.merge(What::Set(&name), paused(false)).await;
             }
             Undo::Roll(name) => {
                 let strategy = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}});

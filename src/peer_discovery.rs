@@ -8,7 +8,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     api::{StellarNodeObject, names},
     clock::Clock,
-    controller::apply::{self, Fresh, ReconcileError, request},
+    controller::{
+        apply,
+        error::{ReconcileError, request},
+        fresh::{Fresh, read_fresh},
+        turn::{self, Errand},
+    },
     domain::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         node::NodeName,
@@ -104,12 +109,32 @@ pub async fn ensure_peers_config_map(
 /// # Errors
 /// [`ReconcileError`]; what was started before the error stays started.
 pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<()> {
-    let (snapshot, fresh) = read(client, namespace).await?;
+    let (snapshot, mut fresh) = read(client, namespace).await?;
     let clock = Clock::system();
-    let decision = decide_once(&snapshot, clock.now());
-    for start in decision.plan.starts() {
-        if let Some(object) = fresh.stateful_sets.get(&start.node) {
-            apply::restart(client, namespace, object, start, clock.now().wall).await?;
+    let Decision { plan, mut list, .. } = decide_once(&snapshot, clock.now());
+    let is_replaced = |node: &NodeName| plan.starts().any(|start| start.node == *node);
+    for fence in plan.fences.iter().filter(|it| !is_replaced(&it.node)) {
+        turn::fence(client, namespace, fence).await?;
+    }
+    for start in plan.starts() {
+        let Some(list) = &mut list else { break };
+        let at = clock.now().wall;
+        let errand = Errand {
+            client,
+            namespace,
+            token: &format!(
+                "{}.{}.{}",
+                start.uid,
+                std::process::id(),
+                at.as_nanosecond()
+            ),
+            at,
+        };
+        turn::restart(errand, &mut fresh, list, start).await?;
+    }
+    for deletion in &plan.deletions {
+        if let Some(pod) = fresh.pods.get(&deletion.pod) {
+            turn::delete_pod(client, namespace, deletion, pod).await?;
         }
     }
     Ok(())
@@ -152,7 +177,7 @@ async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
         }
     });
     let nodes = nodes.await?;
-    let fresh = apply::read_fresh(client, namespace).await?;
+    let fresh = read_fresh(client, namespace).await?;
     let named = |node: &StellarNodeObject| {
         Some((
             NodeName::new(&node.name_any()).ok()?,

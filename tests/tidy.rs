@@ -9,7 +9,7 @@ use std::{
 };
 
 use stellar_peers::{
-    controller::{apply::ReconcileError, lease::Leadership, reconcile::Outcome},
+    controller::{error::ReconcileError, lease::Leadership, reconcile::Outcome},
     domain::rollout::Stale,
     observe::{AdmissionOutcome, Board, Metrics},
 };

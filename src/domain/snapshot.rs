@@ -4,7 +4,11 @@
 //! what decisions rest on. Two views that are equal lead to the same decision, so a write that changes no view
 //! (a label that flips twice a second) wakes nobody.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -181,6 +185,8 @@ pub struct StatefulSetView {
     pub port: Option<Result<PeerPort, InvalidPort>>,
     /// Annotation [`names::JOINED_AT`].
     pub joined_at: Option<String>,
+    /// Annotation [`names::TURN`]: a restart of it was prepared and not carried out.
+    pub turn: Option<String>,
     /// Restarts are held back.
     pub paused: bool,
     /// Restarts are allowed though the ledger is on an emptyDir.
@@ -236,6 +242,7 @@ impl From<&StatefulSetObject> for StatefulSetView {
             network: label(names::LABEL_NETWORK).map(Network::new),
             port: annotations.find(names::PORT).map(PeerPort::from_annotation),
             joined_at: annotations.find(names::JOINED_AT).map(str::to_owned),
+            turn: annotations.find(names::TURN).map(str::to_owned),
             paused: is_true(annotations, names::PAUSED),
             allow_ephemeral: annotation(names::ALLOW_EPHEMERAL) == Some("true"),
             template: template.view(annotation(names::CONTAINER)),
@@ -348,8 +355,8 @@ pub struct ConfigMapView {
     pub members: Option<String>,
     /// The same, read; the reason where it can't be.
     pub record: Option<Result<Record, String>>,
-    /// Annotation [`names::RESTARTS`].
-    pub restarts: Option<String>,
+    /// Our annotations as they stand there: what [`Notes`](super::notes::Notes) are read from.
+    pub notes: BTreeMap<String, String>,
     /// Restarts of the namespace are held back.
     pub paused: bool,
 }
@@ -376,7 +383,12 @@ impl From<&ConfigMap> for ConfigMapView {
                 .as_deref()
                 .map(|text| Record::parse(text).map_err(|error| error.to_string())),
             members,
-            restarts: annotations.find(names::RESTARTS).map(str::to_owned),
+            notes: annotations
+                .iter()
+                .flatten()
+                .filter(|(key, _)| super::notes::is_ours(key))
+                .map(|(key, text)| (key.clone(), text.clone()))
+                .collect(),
             paused: is_true(annotations, names::PAUSED),
         }
     }
@@ -387,6 +399,15 @@ impl ConfigMapView {
     #[must_use]
     pub fn readable_record(&self) -> Option<&Record> {
         self.record.as_ref()?.as_ref().ok()
+    }
+
+    /// The addresses that `KNOWN_PEERS` has.
+    #[must_use]
+    pub fn known_peers(&self) -> BTreeSet<&str> {
+        self.known_peers
+            .iter()
+            .flat_map(|text| text.lines())
+            .collect()
     }
 
     /// Whether the last list was published for a network that had never been Ready.

@@ -209,6 +209,15 @@ pub fn candidates(survey: &Survey) -> impl Iterator<Item = (&NodeName, &Candidat
     })
 }
 
+/// The candidate of this name, where it is one.
+#[must_use]
+pub fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidate> {
+    match survey.get(name)? {
+        Standing::Candidate(candidate) => Some(candidate),
+        Standing::Out(_) => None,
+    }
+}
+
 /// What each StellarNode, and each StatefulSet that is or looks like a node, is.
 #[must_use]
 pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
@@ -233,7 +242,23 @@ pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
         };
         survey.insert(name.clone(), standing);
     }
+    forget_addresses_of_others(&mut survey);
     survey
+}
+
+/// An address goes from one pod to the next: what a node once had and another has now is not its own any more.
+fn forget_addresses_of_others(survey: &mut Survey) {
+    let mut owners: BTreeMap<PeerAddress, NodeName> = BTreeMap::new();
+    for (name, node) in candidates(survey) {
+        let present = node.addresses(|_| true).into_iter();
+        owners.extend(present.map(|address| (address, name.clone())));
+    }
+    for (name, standing) in survey {
+        if let Standing::Candidate(node) = standing {
+            let is_own = |address: &PeerAddress| owners.get(address).is_none_or(|it| it == name);
+            node.remembered.retain(is_own);
+        }
+    }
 }
 
 type PodsByOwner<'a> = BTreeMap<&'a str, Vec<(&'a String, &'a Arc<PodView>)>>;

@@ -16,6 +16,7 @@ pub mod node;
 pub mod peer;
 pub mod peer_list;
 pub mod policy;
+pub mod quorum;
 pub mod rollout;
 pub mod snapshot;
 pub mod survey;

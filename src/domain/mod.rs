@@ -17,6 +17,7 @@ pub mod notes;
 pub mod peer;
 pub mod peer_list;
 pub mod policy;
+pub mod quorum;
 pub mod rollout;
 pub mod snapshot;
 pub mod survey;

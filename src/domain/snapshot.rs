@@ -19,6 +19,7 @@ use super::{
     node::{Network, NodeName},
     peer::{InvalidPort, PeerPort},
     peer_list::Record,
+    quorum::{self, QuorumSet, UnreadableQuorumSet},
 };
 use crate::api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names};
 
@@ -84,6 +85,8 @@ pub struct StellarNodeView {
     pub suspended: bool,
     /// `spec.validatorConfig.peerPort`, where it is set.
     pub peer_port: Option<Result<PeerPort, InvalidPort>>,
+    /// The quorum set in `spec.validatorConfig.quorumSet`, where a validator declares one.
+    pub quorum_set: Option<Result<Arc<QuorumSet>, UnreadableQuorumSet>>,
     /// Opted out by label or annotation.
     pub inject: Inject,
     /// Being deleted: no node any more.
@@ -110,6 +113,7 @@ impl From<&StellarNodeObject> for StellarNodeView {
             network: spec.get("network").and_then(Network::from_spec),
             suspended,
             peer_port: peer_port_of_spec(spec),
+            quorum_set: quorum_set_of_spec(spec),
             inject: Inject::of(&object.metadata.labels, &object.metadata.annotations),
             terminating: object.metadata.deletion_timestamp.is_some(),
             paused: is_true(&object.metadata.annotations, names::PAUSED),
@@ -122,6 +126,18 @@ impl From<&StellarNodeObject> for StellarNodeView {
 pub fn peer_port_of_spec(spec: &Value) -> Option<Result<PeerPort, InvalidPort>> {
     let port = spec.get("validatorConfig")?.get("peerPort")?;
     (!port.is_null()).then(|| PeerPort::from_spec(port))
+}
+
+/// The quorum set that `validatorConfig.quorumSet` of a validator's spec declares, where it does.
+fn quorum_set_of_spec(spec: &Value) -> Option<Result<Arc<QuorumSet>, UnreadableQuorumSet>> {
+    if spec.get("nodeType").and_then(Value::as_str) != Some("Validator") {
+        return None;
+    }
+    match spec.get("validatorConfig")?.get("quorumSet")? {
+        Value::Null => None,
+        Value::String(text) => quorum::parse(text).transpose().map(|set| set.map(Arc::new)),
+        _ => Some(Err(UnreadableQuorumSet::NotText)),
+    }
 }
 
 /// In which order a StatefulSet makes its pods.
@@ -445,4 +461,40 @@ fn is_true(annotations: &impl Lookup, key: &str) -> bool {
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(spec: &Value) -> StellarNodeView {
+        let object = json!({"metadata": {"name": "validator-1"}, "spec": spec});
+        StellarNodeView::from(&serde_json::from_value::<StellarNodeObject>(object).unwrap())
+    }
+
+    fn validator(quorum_set: &Value) -> StellarNodeView {
+        view(&json!({"nodeType": "Validator", "validatorConfig": {"quorumSet": quorum_set}}))
+    }
+
+    #[test]
+    fn a_validators_quorum_set_is_read_where_it_declares_one() {
+        let text = json!("[QUORUM_SET]\nTHRESHOLD_PERCENT = 66\nVALIDATORS = [\"$validator2\"]\n");
+        assert!(matches!(validator(&text).quorum_set, Some(Ok(_))));
+        assert_eq!(validator(&text), validator(&text));
+        for none in [json!(null), json!(""), json!("CATCHUP_COMPLETE = true")] {
+            assert_eq!(validator(&none).quorum_set, None, "{none}");
+        }
+        let horizon = json!({"nodeType": "Horizon", "validatorConfig": {"quorumSet": text}});
+        assert_eq!(view(&horizon).quorum_set, None);
+        assert_eq!(view(&json!({"nodeType": "Validator"})).quorum_set, None);
+    }
+
+    #[test]
+    fn a_quorum_set_that_is_no_text_or_no_set_is_unreadable() {
+        for bad in [json!(5), json!({"a": 1}), json!("[QUORUM_SET]"), json!("?")] {
+            assert!(matches!(validator(&bad).quorum_set, Some(Err(_))), "{bad}");
+        }
+    }
 }

@@ -40,22 +40,21 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
     let noted = stored
         .map(|stored| Notes::parse(&stored.notes))
         .unwrap_or_default();
-    let has_record = stored.is_some_and(|it| it.readable_record().is_some()) && !noted.record_lost;
+    let record = stored.and_then(ConfigMapView::readable_record);
+    let has_record = record.is_some() && !noted.record_lost;
     memory.observe(&survey, has_record, now.moment);
     let mut discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
-    if policy.restart_on == RestartOn::Joins
-        && let Some(record) = stored.and_then(ConfigMapView::readable_record)
-    {
+    if let Some(record) = record.filter(|_| policy.restart_on == RestartOn::Joins) {
         discovery.keep_keys(record, &noted.keys);
     }
     memory.observe_memberships(&survey, &discovery, policy, now.moment);
-    let notes = noted.updated(&survey, &discovery, memory, policy, now.moment);
+    let notes = noted.updated(record, &survey, &discovery, memory, policy, now.moment);
     let list = peer_list(&survey, &discovery, stored, &notes, &policy.writer);
     let plan = rollout::plan(rollout::Scene {
         survey: &survey,
         discovery: &discovery,
         memory,
-        restarts: &notes.restarts,
+        notes: &notes,
         stored,
         policy,
         now,

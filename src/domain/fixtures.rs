@@ -116,6 +116,12 @@ impl Cluster {
         ));
     }
 
+    /// Declares a quorum set.
+    pub(super) fn declare(&mut self, text: &str, quorum_set: &str) {
+        let parsed = crate::domain::quorum::parse(quorum_set).map(|set| set.map(Arc::new));
+        self.node(text, |node| node.quorum_set = parsed.transpose());
+    }
+
     pub(super) fn set(&mut self, text: &str, change: impl FnOnce(&mut StatefulSetView)) {
         change(Arc::make_mut(
             self.snapshot.stateful_sets.get_mut(&name(text)).unwrap(),

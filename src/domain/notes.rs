@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Memory, Moment, Policy,
-    discovery::Discovery,
-    node::NodeName,
+    discovery::{Discovery, NetworkState},
+    node::{Network, NodeName},
+    peer_list::Record,
+    quorum::{Directory, Resolved},
+    rollout::declared_sets,
     survey::{Candidate, Survey, candidate, candidates},
     turn::Turn,
 };
@@ -116,6 +119,7 @@ impl Notes {
     #[must_use]
     pub fn updated(
         mut self,
+        record: Option<&Record>,
         survey: &Survey,
         discovery: &Discovery,
         memory: &Memory,
@@ -123,6 +127,7 @@ impl Notes {
         now: Moment,
     ) -> Self {
         self.settle_turns(survey, memory);
+        self.departed = departed(&self.departed, record, survey, discovery);
         self.restarts.retain_candidates(survey);
         for (network, state) in &discovery.networks {
             let nodes = || state.candidates.iter();
@@ -177,6 +182,34 @@ impl Notes {
             false
         });
     }
+}
+
+/// Who was a candidate once, is not there any more, and is still named by a quorum set: for its network it is down.
+fn departed(
+    noted: &BTreeMap<String, BTreeSet<String>>,
+    record: Option<&Record>,
+    survey: &Survey,
+    discovery: &Discovery,
+) -> BTreeMap<String, BTreeSet<String>> {
+    let of_network = |(network, state): (&Network, &NetworkState)| {
+        let recorded = record.into_iter().flat_map(|record| &record.nodes);
+        let recorded = recorded.filter(|node| node.network == *network);
+        let noted = noted.get(network.as_str()).into_iter().flatten();
+        let gone: BTreeSet<NodeName> = noted
+            .filter_map(|name| NodeName::new(name).ok())
+            .chain(recorded.map(|node| node.name.clone()))
+            .filter(|name| !survey.contains_key(name))
+            .collect();
+        if gone.is_empty() {
+            return None;
+        }
+        let directory = Directory::new(gone.iter().chain(&state.candidates));
+        let named = Resolved::new(&directory, declared_sets(survey, state)).names();
+        let gone = gone.iter().filter(|name| named.contains(name));
+        let gone: BTreeSet<String> = gone.map(ToString::to_string).collect();
+        (!gone.is_empty()).then(|| (network.as_str().to_owned(), gone))
+    };
+    discovery.networks.iter().filter_map(of_network).collect()
 }
 
 impl Restarts {

@@ -25,7 +25,7 @@ use std::time::Duration;
 use self::{
     due::{Due, due},
     pace::Pace,
-    room::{Room, Step},
+    room::{Named, Room, Step, unmapped, unreadable},
 };
 pub use self::{
     patch::{fence_patch, restart_patch, token_patch},
@@ -36,8 +36,9 @@ use super::{
     discovery::{Discovery, NetworkState},
     injection::CannotInject,
     node::{Network, NodeName},
-    notes::Restarts,
+    notes::Notes,
     policy::{Adopt, RestartOn},
+    quorum::{QuorumSet, Resolved},
     snapshot::{ConfigMapView, PodManagement, UpdateStrategy},
     survey::{Candidate, Survey, candidate, candidates},
 };
@@ -54,8 +55,8 @@ pub struct Scene<'a> {
     pub discovery: &'a Discovery,
     /// Since when.
     pub memory: &'a Memory,
-    /// Whom we restarted for what.
-    pub restarts: &'a Restarts,
+    /// What is noted on the ConfigMap: whom we restarted for what, and who is gone.
+    pub notes: &'a Notes,
     /// The ConfigMap as it is stored.
     pub stored: Option<&'a ConfigMapView>,
     /// The flags.
@@ -80,6 +81,7 @@ pub fn plan(scene: Scene<'_>) -> Plan {
     for (name, node) in candidates(scene.survey) {
         plan.deletions.extend(deletions(scene, name, node));
         plan.fences.extend(fence(scene, name, node));
+        plan.notices.extend(unreadable(name, node));
     }
     plan
 }
@@ -89,12 +91,15 @@ fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan:
     let due = due(scene, state, &pace);
     let look_again = pace.look_again(!due.is_empty());
     if !due.is_empty() {
-        let mut room = Room::of(scene, state, &pace);
+        let named = Named::in_sets(scene, network, state);
+        let directory = named.directory();
+        let sets = Resolved::new(&directory, declared_sets(scene.survey, state));
+        let mut room = Room::of(scene, &pace, &sets, named.down(state, &pace));
         for due in due {
             let verdict = verdict(scene, state, &pace, &mut room, &due);
             plan.verdicts.insert(due.name.clone(), verdict);
         }
-        plan.notices.extend(room.notices());
+        plan.notices.extend(unmapped(&sets, scene.survey, state));
     }
     plan.look_again = [plan.look_again, look_again].into_iter().flatten().min();
 }
@@ -161,7 +166,7 @@ fn held_by_itself(scene: Scene<'_>, due: &Due<'_>) -> Option<Held> {
         Some(Held::Paused(PausedBy::ConfigMap))
     } else if node.paused {
         Some(Held::Paused(PausedBy::Node))
-    } else if due.was_restarted_for_this(scene.restarts) {
+    } else if due.was_restarted_for_this(&scene.notes.restarts) {
         Some(Held::AlreadyRestarted)
     } else if is_refused(scene, name, &set.uid) {
         Some(Held::Refused)
@@ -193,7 +198,7 @@ fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletio
     let is_rolling = set.observed_generation >= set.generation
         && set.pod_management == PodManagement::OrderedReady
         && set.update_strategy == UpdateStrategy::default();
-    let record = scene.restarts.0.get(name.as_str());
+    let record = scene.notes.restarts.0.get(name.as_str());
     let is_ours = record.is_some_and(|record| {
         record.uid == set.uid && set.template.membership.as_ref() == Some(&record.hash)
     });
@@ -221,6 +226,15 @@ fn fence(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Option<Fence> {
         generation: set.generation,
         token: token.clone(),
     })
+}
+
+/// The quorum sets that the members of a network declare, as far as they can be read.
+pub(super) fn declared_sets<'a>(
+    survey: &'a Survey,
+    state: &'a NetworkState,
+) -> impl Iterator<Item = (&'a NodeName, &'a QuorumSet)> {
+    let members = state.members.keys();
+    members.filter_map(|name| Some((name, candidate(survey, name)?.readable_quorum_set()?)))
 }
 
 /// The members and other candidates of a network.

@@ -19,7 +19,9 @@ use crate::{
         node::NodeName,
         peer::PeerAddress,
         peer_list::PeerList,
+        policy::AddressMode,
         snapshot::{ConfigMapView, StellarNodeView, parse_time},
+        survey::{candidates, survey},
     },
     engine::{Engine, Settings},
 };
@@ -69,7 +71,7 @@ pub async fn discover_peers(
     }
     Ok(PeerDiscoveryResult {
         peers: peers.into_iter().collect(),
-        active_validator_count: crate::domain::survey::candidates(&decision.survey).count(),
+        active_validator_count: candidates(&decision.survey).count(),
         changed: decision.writes_list,
         list: decision.list,
         stored: snapshot.config_map,
@@ -157,6 +159,13 @@ pub async fn watch_peers(client: Client, namespace: String) {
     let mut engine = Engine::start(client, settings, Clock::system());
     let name = engine.ended().await;
     tracing::error!(name, "Peer discovery ended unexpectedly");
+}
+
+/// The validators of a namespace that are not suspended and have a StatefulSet.
+pub(crate) async fn validators(client: &Client, namespace: &str) -> Result<Vec<NodeName>> {
+    let (snapshot, _) = read(client, namespace).await?;
+    let survey = survey(&snapshot, &AddressMode::Ip);
+    Ok(candidates(&survey).map(|(name, _)| name.clone()).collect())
 }
 
 fn policy(namespace: &str) -> Policy {

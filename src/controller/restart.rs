@@ -174,11 +174,13 @@ impl Pass<'_> {
         context.metrics.restarted(start.reason);
         let reason = start.reason.reason();
         info!(namespace, name = %start.node, reason, membership = %start.hash, was_down = start.was_down, "Restart started");
-        let mut note = format!("{reason}: its pods will know membership {}", start.hash);
-        if let Some(of) = &start.halts {
-            note +=
-                &format!("; the quorum set of {of} is not met meanwhile, and the network pauses");
-        }
+        let meanwhile = start.halts.as_ref().map_or_else(String::new, |of| {
+            format!("; the quorum set of {of} is not met meanwhile, and the network pauses")
+        });
+        let note = format!(
+            "{reason}: its pods will know membership {}{meanwhile}",
+            start.hash
+        );
         context.events.on_node(
             namespace,
             &start.node,

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{Held, Scene, nodes_of};
 use crate::domain::{
     Moment,
-    discovery::NetworkState,
+    discovery::{Listing, NetworkState},
     node::{Network, NodeName},
     snapshot::{ConfigMapView, parse_time},
     survey::Candidate,
@@ -181,7 +181,7 @@ fn is_listed(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> bool {
     let runs = set.observed_generation >= set.generation
         && node.pods.iter().any(|pod| pod.updated && pod.running);
     let listing = scene.discovery.listings.get(name);
-    let wanted = listing.map(|it| it.addresses()).unwrap_or_default();
+    let wanted = listing.map(Listing::addresses).unwrap_or_default();
     let known = scene
         .stored
         .map(ConfigMapView::known_peers)

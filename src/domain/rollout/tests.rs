@@ -24,6 +24,8 @@ const MIN_READY: Duration = Duration::from_mins(1);
 const BOOTSTRAP_AFTER: Duration = Duration::from_mins(1);
 const THREE: [&str; 3] = ["v1", "v2", "v3"];
 
+type Change = fn(&mut Cluster);
+
 fn starts(decision: &Decision) -> Vec<&str> {
     decision
         .plan
@@ -121,7 +123,6 @@ fn where_somebody_only_left_the_rest_waits_longer_and_delete_and_create_again_co
 
 #[test]
 fn whoever_is_down_for_whatever_reason_holds_the_others_back() {
-    type Change = fn(&mut Cluster);
     let ways: [Change; 4] = [
         |it| it.pod("v3", |pod| pod.ready = false),
         |it| it.set("v3", |set| set.generation += 1),
@@ -216,7 +217,6 @@ fn who_was_there_before_us_is_taken_in_unless_its_list_would_be_empty_or_nobody_
 
 #[test]
 fn each_reason_to_hold_one_validator_back_is_told_and_the_next_one_goes() {
-    type Change = fn(&mut Cluster);
     let ways: [(Held, Change); 6] = [
         (Held::Paused(PausedBy::Node), |it| {
             it.node("v1", |node| node.paused = true);
@@ -449,7 +449,6 @@ fn a_pod_that_kubernetes_would_never_replace_is_deleted_and_a_ready_one_never() 
     let deletions = cluster.pass().plan.deletions;
     assert_eq!(deletions.len(), 1);
     assert_eq!(deletions[0].pod, "v1-0");
-    type Change = fn(&mut Cluster);
     let no_longer: [Change; 5] = [
         |it| it.pod("v1", |pod| pod.ready = true),
         |it| it.pod("v1", |pod| pod.revision = "r2".to_owned()),
@@ -534,7 +533,6 @@ fn with_quorum(percent: u8, names: &[&str]) -> Cluster {
 fn no_quorum_set_is_taken_past_what_it_tolerates() {
     let four = ["v1", "v2", "v3", "v4"];
     assert_eq!(starts(&with_quorum(67, &four).pass()), ["v1"]);
-    type Change = fn(&mut Cluster);
     let down: [Change; 4] = [
         |it| it.pod("v3", |pod| pod.ready = false),
         |it| it.node("v3", |node| node.suspended = true),

@@ -62,7 +62,7 @@ impl<'a> Pace<'a> {
         };
         for (name, node) in nodes_of(scene.survey, state) {
             let is_member = state.members.contains_key(name);
-            if state.members.contains_key(name) && !is_up(scene, &mut go, name, node) {
+            if is_member && !is_up(scene, &mut go, name, node) {
                 pace.down.push(name);
             }
             pace.look_at(scene, &mut due, name, node, is_member);

@@ -263,7 +263,7 @@ impl Memory {
 
     /// The validator of this network whose restart the stores have not shown yet.
     #[must_use]
-    pub fn awaited(&self, network: &Network) -> Option<&NodeName> {
+    pub fn unseen(&self, network: &Network) -> Option<&NodeName> {
         self.started.get(network).map(|started| &started.node)
     }
 

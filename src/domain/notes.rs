@@ -169,7 +169,7 @@ impl Notes {
             if memory.is_fenced(&turn.token) {
                 return false;
             }
-            if memory.awaited(&node.network).is_some() || !turn.is_done(&node.stateful_set) {
+            if memory.unseen(&node.network).is_some() || !turn.is_done(&node.stateful_set) {
                 return true;
             }
             let record = RestartRecord {

@@ -218,7 +218,7 @@ fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletio
 /// A restart that somebody set out to do and did not get done: it may be on its way still, and must not arrive.
 fn fence(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Option<Fence> {
     let set = &node.stateful_set;
-    let is_under_way = scene.memory.awaited(&node.network) == Some(name);
+    let is_under_way = scene.memory.unseen(&node.network) == Some(name);
     let token = set.turn.as_ref().filter(|_| !is_under_way)?;
     Some(Fence {
         node: name.clone(),

@@ -24,7 +24,7 @@ pub(super) struct Pace<'a> {
     pub(super) unlisted: Option<&'a NodeName>,
     record_lost: bool,
     settling: bool,
-    awaited: Option<&'a NodeName>,
+    unseen: Option<&'a NodeName>,
     stuck: Option<&'a NodeName>,
     unready_for_long: BTreeSet<&'a NodeName>,
     restarted_lately: BTreeSet<&'a NodeName>,
@@ -53,7 +53,7 @@ impl<'a> Pace<'a> {
             unlisted: None,
             record_lost,
             settling,
-            awaited: memory.awaited(network),
+            unseen: memory.unseen(network),
             stuck: None,
             unready_for_long: BTreeSet::new(),
             restarted_lately: BTreeSet::new(),
@@ -103,8 +103,8 @@ impl<'a> Pace<'a> {
         let stuck = self.stuck.filter(|it| *it != name && !self.is_outage);
         if self.record_lost {
             Some(Held::RecordLost)
-        } else if let Some(awaited) = self.awaited {
-            Some(Held::Budget(awaited.clone()))
+        } else if let Some(unseen) = self.unseen {
+            Some(Held::Budget(unseen.clone()))
         } else if let Some(stuck) = stuck {
             Some(Held::Stuck(stuck.clone()))
         } else {

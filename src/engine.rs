@@ -2,7 +2,10 @@
 //!
 //! What `run` puts behind listeners, what the library runs, and what tests run on an in-memory cluster.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use kube::Client;
 use tokio::{sync::watch, task::JoinSet};
@@ -109,7 +112,7 @@ impl Engine {
             metrics: Arc::clone(&metrics),
         });
         if runs_loop {
-            let (events, sending) = Events::new(client.clone(), instance);
+            let (events, sending) = Events::new(client.clone(), instance.clone());
             // A dry run writes nothing, and so neither Events nor the Lease.
             if !dry_run {
                 tasks.spawn(async move {
@@ -129,6 +132,8 @@ impl Engine {
                 board,
                 metrics: Arc::clone(&metrics),
                 events,
+                instance,
+                tokens: AtomicU64::new(0),
             };
             tasks.spawn(async move {
                 workers::run(Arc::new(context), dirty, recheck).await;

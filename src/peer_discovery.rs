@@ -8,13 +8,20 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     api::{StellarNodeObject, names},
     clock::Clock,
-    controller::apply::{self, Fresh, ReconcileError, request},
+    controller::{
+        apply,
+        error::{ReconcileError, request},
+        fresh::{Fresh, read_fresh},
+        turn::{self, Errand},
+    },
     domain::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         node::NodeName,
         peer::PeerAddress,
         peer_list::PeerList,
+        policy::AddressMode,
         snapshot::{ConfigMapView, StellarNodeView, parse_time},
+        survey::{candidates, survey},
     },
     engine::{Engine, Settings},
 };
@@ -64,7 +71,7 @@ pub async fn discover_peers(
     }
     Ok(PeerDiscoveryResult {
         peers: peers.into_iter().collect(),
-        active_validator_count: crate::domain::survey::candidates(&decision.survey).count(),
+        active_validator_count: candidates(&decision.survey).count(),
         changed: decision.writes_list,
         list: decision.list,
         stored: snapshot.config_map,
@@ -104,12 +111,32 @@ pub async fn ensure_peers_config_map(
 /// # Errors
 /// [`ReconcileError`]; what was started before the error stays started.
 pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<()> {
-    let (snapshot, fresh) = read(client, namespace).await?;
+    let (snapshot, mut fresh) = read(client, namespace).await?;
     let clock = Clock::system();
-    let decision = decide_once(&snapshot, clock.now());
-    for start in decision.plan.starts() {
-        if let Some(object) = fresh.stateful_sets.get(&start.node) {
-            apply::restart(client, namespace, object, start, clock.now().wall).await?;
+    let Decision { plan, mut list, .. } = decide_once(&snapshot, clock.now());
+    let is_replaced = |node: &NodeName| plan.starts().any(|start| start.node == *node);
+    for fence in plan.fences.iter().filter(|it| !is_replaced(&it.node)) {
+        turn::fence(client, namespace, fence).await?;
+    }
+    for start in plan.starts() {
+        let Some(list) = &mut list else { break };
+        let at = clock.now().wall;
+        let errand = Errand {
+            client,
+            namespace,
+            token: &format!(
+                "{}.{}.{}",
+                start.uid,
+                std::process::id(),
+                at.as_nanosecond()
+            ),
+            at,
+        };
+        turn::restart(errand, &mut fresh, list, start).await?;
+    }
+    for deletion in &plan.deletions {
+        if let Some(pod) = fresh.pods.get(&deletion.pod) {
+            turn::delete_pod(client, namespace, deletion, pod).await?;
         }
     }
     Ok(())
@@ -134,6 +161,13 @@ pub async fn watch_peers(client: Client, namespace: String) {
     tracing::error!(name, "Peer discovery ended unexpectedly");
 }
 
+/// The validators of a namespace that are not suspended and have a StatefulSet.
+pub(crate) async fn validators(client: &Client, namespace: &str) -> Result<Vec<NodeName>> {
+    let (snapshot, _) = read(client, namespace).await?;
+    let survey = survey(&snapshot, &AddressMode::Ip);
+    Ok(candidates(&survey).map(|(name, _)| name.clone()).collect())
+}
+
 fn policy(namespace: &str) -> Policy {
     Policy {
         writer: format!("{namespace}/{}", names::STELLAR_PEERS),
@@ -152,7 +186,7 @@ async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
         }
     });
     let nodes = nodes.await?;
-    let fresh = apply::read_fresh(client, namespace).await?;
+    let fresh = read_fresh(client, namespace).await?;
     let named = |node: &StellarNodeObject| {
         Some((
             NodeName::new(&node.name_any()).ok()?,

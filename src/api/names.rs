@@ -44,14 +44,22 @@ pub const MEMBERSHIP: &str = "peers.stellar.org/membership";
 pub const RESTARTED_AT: &str = "peers.stellar.org/restarted-at";
 /// Annotation on a StatefulSet: when its node was Ready for the first time, RFC 3339.
 pub const JOINED_AT: &str = "peers.stellar.org/joined-at";
-/// Annotation on a StatefulSet with the token of the turn under which it may be restarted.
+/// Annotation on a StatefulSet with the token of the turn under which it may be restarted; gone once it was.
 pub const TURN: &str = "peers.stellar.org/turn";
+/// What begins the annotation on the ConfigMap with the turn of a network, before the network's name.
+pub const TURN_OF: &str = "peers.stellar.org/turn.";
 /// Annotation that holds restarts back, on the ConfigMap, the StellarNode or the StatefulSet.
 pub const PAUSED: &str = "peers.stellar.org/paused";
 /// Annotation that allows restarts of a node whose ledger is on an emptyDir.
 pub const ALLOW_EPHEMERAL: &str = "peers.stellar.org/allow-ephemeral";
 /// Annotation on the ConfigMap: whom we restarted last and for what.
 pub const RESTARTS: &str = "peers.stellar.org/restarts";
+/// Annotation on the ConfigMap: validators that are gone and that quorum sets still name.
+pub const DEPARTED: &str = "peers.stellar.org/departed";
+/// Annotation on the ConfigMap: hashes that count as the present ones, since validators only left (`joins`).
+pub const KEYS: &str = "peers.stellar.org/keys";
+/// Annotation on the ConfigMap: the record was made anew, and who is a member is not certain yet.
+pub const RECORD_LOST: &str = "peers.stellar.org/record-lost";
 
 /// Key of the ConfigMap with one `address:port` a line.
 pub const KEY_KNOWN_PEERS: &str = "KNOWN_PEERS";

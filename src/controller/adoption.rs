@@ -64,12 +64,12 @@ impl Adoptions {
     }
 }
 
-/// Some validator of the network in another namespace was restarted by us and is not up again.
+/// Some validator of the network in another namespace was restarted by us and is not up again, or is about to be.
 fn is_rolling_elsewhere(namespace: &str, network: &Network, stores: &Stores) -> bool {
     let is_rolling = |node: &Candidate| {
-        node.network == *network
-            && node.stateful_set.template.restarted_at.is_some()
-            && !node.is_settled()
+        let set = &node.stateful_set;
+        let is_under_way = set.template.restarted_at.is_some() && !node.is_settled();
+        node.network == *network && (is_under_way || set.turn.is_some())
     };
     let others = stores
         .namespaces()

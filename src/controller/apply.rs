@@ -1,192 +1,30 @@
-//! The writes: the ConfigMap, the joining of a member, the restart of a validator.
+//! The writes beside restarts: the ConfigMap, and the joining of a member.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
-    Api, Client, ResourceExt,
-    api::{ListParams, Patch, PatchParams},
+    Api, Client,
+    api::{Patch, PatchParams},
 };
 use serde_json::json;
 
+use super::error::{ReconcileError, moved_on, request};
 use crate::{
-    api::{PodObject, StatefulSetObject, names},
+    api::{StatefulSetObject, names},
     domain::{
-        Snapshot,
-        injection::CannotInject,
         node::NodeName,
         peer_list::{PeerList, labels},
-        rollout::{Start, restart_patch},
-        snapshot::{ConfigMapView, PodView, StatefulSetView},
+        snapshot::ConfigMapView,
         time::rfc3339,
     },
 };
 
-/// No request may take longer: a silent API server must not hold a namespace up for ever.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why one namespace could not be brought in line.
-#[derive(Debug, thiserror::Error)]
-pub enum ReconcileError {
-    /// RBAC forbids the request. No retry helps before a person acts.
-    #[error("may not {verb} {what}; grant it to this service's account")]
-    Forbidden {
-        /// What was tried.
-        verb: &'static str,
-        /// On which object.
-        what: String,
-        /// The API server's answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// Somebody made the ConfigMap immutable.
-    #[error(
-        "ConfigMap stellar-peers is immutable and cannot follow the validators; delete it, and it is made anew"
-    )]
-    Immutable,
-    /// The list does not fit into a ConfigMap.
-    #[error("the peer list is too large for ConfigMap stellar-peers; the last one stays")]
-    TooLarge(#[source] Box<kube::Error>),
-    /// The namespace is going away. Nothing is to be done.
-    #[error("the namespace is being deleted")]
-    Terminating,
-    /// Somebody else wrote first. The next pass decides on what is there then.
-    #[error("{what} changed in between; it is read and decided again")]
-    Conflict {
-        /// Which object.
-        what: String,
-    },
-    /// Another installation keeps this namespace.
-    #[error(
-        "{writer} keeps the peer list of this namespace, and is alive; run one of the two with other --namespaces"
-    )]
-    ForeignWriter {
-        /// Its lease, as `namespace/name`.
-        writer: String,
-    },
-    /// The template changed so that our parts no longer fit.
-    #[error("could not restart {node}: {why}")]
-    CannotInject {
-        /// Whom.
-        node: NodeName,
-        /// Why.
-        why: CannotInject,
-    },
-    /// A policy of the cluster refuses the write, though the object is as we saw it.
-    #[error(
-        "the API server refuses to {verb} {what}; see who refuses, and exempt this service's account"
-    )]
-    Refused {
-        /// What was tried.
-        verb: &'static str,
-        /// On which object.
-        what: String,
-        /// The API server's answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-    /// The API server took the patch and stored something else.
-    #[error("the restart of {0} did not take: another admission webhook changes its template back")]
-    NotTaken(NodeName),
-    /// The API server was silent for ten seconds.
-    #[error("no answer from the API server to {verb} {what}; the next attempt is scheduled")]
-    Silent {
-        /// What was tried.
-        verb: &'static str,
-        /// On which object.
-        what: String,
-    },
-    /// Any other answer.
-    #[error("could not {verb} {what}")]
-    Api {
-        /// What was tried.
-        verb: &'static str,
-        /// On which object.
-        what: String,
-        /// The API server's answer.
-        #[source]
-        source: Box<kube::Error>,
-    },
-}
-
-impl ReconcileError {
-    /// Event reason and metric label: a closed set.
-    #[must_use]
-    pub const fn reason(&self) -> &'static str {
-        match self {
-            Self::Forbidden { .. } => "Forbidden",
-            Self::Immutable => "Immutable",
-            Self::TooLarge(_) => "TooLarge",
-            Self::Terminating => "Terminating",
-            Self::Conflict { .. } => "Conflict",
-            Self::ForeignWriter { .. } => "ForeignWriter",
-            Self::CannotInject { .. } => "CannotInject",
-            Self::Refused { .. } => "Refused",
-            Self::NotTaken(_) => "NotTaken",
-            Self::Silent { .. } => "Silent",
-            Self::Api { .. } => "Api",
-        }
-    }
-
-    /// Whether trying the same again soon is of no use, for this object alone.
-    #[must_use]
-    pub const fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused { .. } | Self::Forbidden { .. } | Self::CannotInject { .. }
-        )
-    }
-
-    /// Whether a person has to act before this ends.
-    #[must_use]
-    pub const fn needs_a_person(&self) -> bool {
-        matches!(
-            self,
-            Self::Forbidden { .. }
-                | Self::Immutable
-                | Self::TooLarge(_)
-                | Self::ForeignWriter { .. }
-                | Self::NotTaken(_)
-                | Self::Refused { .. }
-        )
-    }
-}
-
-/// Awaits one request to the API server, and says in our words how it failed.
-///
-/// # Errors
-/// The variant of [`ReconcileError`] that the answer stands for.
-pub async fn request<T>(
-    verb: &'static str,
-    what: &str,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, ReconcileError> {
-    let what = || what.to_owned();
-    let error = match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
-        Ok(Ok(value)) => return Ok(value),
-        Ok(Err(error)) => error,
-        Err(_) => return Err(ReconcileError::Silent { verb, what: what() }),
-    };
-    let (code, message) = match &error {
-        kube::Error::Api(status) => (status.code, status.message.as_str()),
-        _ => (0, ""),
-    };
-    Err(match code {
-        403 if message.contains("being terminated") => ReconcileError::Terminating,
-        403 => ReconcileError::Forbidden {
-            verb,
-            what: what(),
-            source: Box::new(error),
-        },
-        409 => ReconcileError::Conflict { what: what() },
-        _ => ReconcileError::Api {
-            verb,
-            what: what(),
-            source: Box::new(error),
-        },
-    })
-}
+/// The ConfigMap in our words.
+pub(super) const LIST: &str = "ConfigMap stellar-peers";
+/// No ConfigMap has this version: an apply that names it makes one or meets a conflict (seen on kube-apiserver 1.35).
+const VERSION_OF_NONE: &str = "1";
 
 /// What the API server finds wrong with a list, in our words.
 fn refused_list(error: ReconcileError) -> ReconcileError {
@@ -197,6 +35,9 @@ fn refused_list(error: ReconcileError) -> ReconcileError {
         return error;
     };
     match (status.code, status.message.as_str()) {
+        (422, message) if message.contains("metadata.uid") => ReconcileError::Conflict {
+            what: LIST.to_owned(),
+        },
         (422, message) if message.contains("immutable") => ReconcileError::Immutable,
         (code, message)
             if code == 413 || message.contains("Too long") || message.contains("too large") =>
@@ -210,22 +51,8 @@ fn refused_list(error: ReconcileError) -> ReconcileError {
     }
 }
 
-/// A patch that names another object than the one that is there now: of another uid, or changed in between. The API
-/// server calls that invalid; reading again tells.
-fn moved_on(error: ReconcileError) -> ReconcileError {
-    match error {
-        ReconcileError::Api { source, what, .. } if is_invalid(&source) => {
-            ReconcileError::Conflict { what }
-        }
-        other => other,
-    }
-}
-
-fn is_invalid(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 422)
-}
-
-fn params() -> PatchParams {
+/// We write under one name, by which an admission knows us.
+pub(super) fn params() -> PatchParams {
     PatchParams {
         field_manager: Some(names::STELLAR_PEERS.to_owned()),
         ..PatchParams::default()
@@ -234,8 +61,8 @@ fn params() -> PatchParams {
 
 /// Writes the ConfigMap by server-side apply, and gives it back as stored.
 ///
-/// With `stored` the write holds only if nobody wrote in between. Keys of others stay; ours are taken back from
-/// whoever edited them.
+/// It holds only if nobody wrote since `stored` was read, or made the ConfigMap where that is [`None`]: a write that
+/// arrives late changes nothing. Keys of others stay; ours are taken back from whoever edited them.
 ///
 /// # Errors
 /// [`ReconcileError`]; the list that was there stays.
@@ -260,11 +87,19 @@ pub async fn apply_list(
             names::KEY_MEMBERS: list.members,
         },
     });
-    if let Some(restarts) = &list.restarts {
-        object["metadata"]["annotations"] = json!({names::RESTARTS: restarts});
+    let nothing = BTreeMap::new();
+    let notes = list
+        .notes
+        .render(stored.map_or(&nothing, |stored| &stored.notes));
+    if !notes.is_empty() {
+        object["metadata"]["annotations"] = json!(notes);
     }
     if let Some(stored) = stored {
         object["metadata"]["resourceVersion"] = json!(stored.resource_version);
+        // Without the uid an apply would make the ConfigMap where somebody deleted it.
+        object["metadata"]["uid"] = json!(stored.uid);
+    } else {
+        object["metadata"]["resourceVersion"] = json!(VERSION_OF_NONE);
     }
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let params = PatchParams {
@@ -274,7 +109,7 @@ pub async fn apply_list(
     let patch = Patch::Apply(&object);
     let written = request(
         "apply",
-        "ConfigMap stellar-peers",
+        LIST,
         api.patch(names::STELLAR_PEERS, &params, &patch),
     )
     .await
@@ -305,115 +140,4 @@ pub async fn write_joined(
     .await
     .map(|_| ())
     .map_err(moved_on)
-}
-
-/// Restarts a validator by one JSON patch of its template, which holds only on what the decision rested on.
-/// `object` is its StatefulSet as just read from the API server.
-///
-/// # Errors
-/// [`ReconcileError::Conflict`] where the StatefulSet is another by now: it is read and decided again, never
-/// repeated as it was.
-pub async fn restart(
-    client: &Client,
-    namespace: &str,
-    object: &StatefulSetObject,
-    start: &Start,
-    at: Timestamp,
-) -> Result<(), ReconcileError> {
-    let node = || start.node.clone();
-    let document = serde_json::to_value(object).unwrap_or_default();
-    let operations = restart_patch(&document, start, at)
-        .map_err(|why| ReconcileError::CannotInject { node: node(), why })?;
-    let patch = Patch::Json::<()>(json_patch::Patch(operations));
-    let api = Api::<StatefulSetObject>::namespaced(client.clone(), namespace);
-    let what = format!("StatefulSet {}", start.node);
-    let written = request(
-        "patch",
-        &what,
-        api.patch(start.node.as_str(), &params(), &patch),
-    )
-    .await;
-    let written = match written {
-        Err(ReconcileError::Api { verb, what, source }) if is_invalid(&source) => {
-            // A failed test looks like a refusal; reading again tells which it was.
-            let now = request("get", &what, api.get(start.node.as_str())).await?;
-            return Err(if is_as_decided_on(&now, start) {
-                ReconcileError::Refused { verb, what, source }
-            } else {
-                ReconcileError::Conflict { what }
-            });
-        }
-        written => written?,
-    };
-    let carried = StatefulSetView::from(&written).template.membership;
-    if carried.as_deref() == Some(start.hash.as_str()) {
-        Ok(())
-    } else {
-        Err(ReconcileError::NotTaken(node()))
-    }
-}
-
-fn is_as_decided_on(object: &StatefulSetObject, start: &Start) -> bool {
-    let view = StatefulSetView::from(object);
-    (view.uid, view.generation, view.template.membership)
-        == (start.uid.clone(), start.generation, start.carried.clone())
-}
-
-/// What a restart is decided on: StatefulSets, pods and the list as the API server has them now.
-#[derive(Debug)]
-pub struct Fresh {
-    /// StatefulSets by name.
-    pub stateful_sets: BTreeMap<NodeName, StatefulSetObject>,
-    /// Views of the pods by name.
-    pub pods: BTreeMap<String, PodView>,
-    /// The ConfigMap.
-    pub config_map: Option<ConfigMapView>,
-}
-
-impl Fresh {
-    /// The snapshot with what was read in place of what the stores had.
-    #[must_use]
-    pub fn over(&self, stored: Snapshot) -> Snapshot {
-        let sets = self.stateful_sets.iter();
-        let pods = self.pods.iter();
-        Snapshot {
-            stateful_sets: sets
-                .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
-                .collect(),
-            pods: pods
-                .map(|(name, pod)| (name.clone(), Arc::new(pod.clone())))
-                .collect(),
-            config_map: self.config_map.clone().map(Arc::new),
-            ..stored
-        }
-    }
-}
-
-/// Reads a namespace past the stores.
-///
-/// # Errors
-/// [`ReconcileError`]; a part that can't be read makes the whole useless.
-pub async fn read_fresh(client: &Client, namespace: &str) -> Result<Fresh, ReconcileError> {
-    let all = ListParams::default();
-    let sets = Api::<StatefulSetObject>::namespaced(client.clone(), namespace);
-    let sets = request("list", "StatefulSets", sets.list(&all)).await?;
-    let pods = Api::<PodObject>::namespaced(client.clone(), namespace);
-    let pods = request("list", "pods", pods.list(&all)).await?;
-    let list = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let list = request(
-        "get",
-        "ConfigMap stellar-peers",
-        list.get_opt(names::STELLAR_PEERS),
-    )
-    .await?;
-    let named = |set: StatefulSetObject| Some((NodeName::new(&set.name_any()).ok()?, set));
-    Ok(Fresh {
-        stateful_sets: sets.items.into_iter().filter_map(named).collect(),
-        pods: pods
-            .items
-            .iter()
-            .map(|pod| (pod.name_any(), PodView::from(pod)))
-            .collect(),
-        config_map: list.as_ref().map(ConfigMapView::from),
-    })
 }

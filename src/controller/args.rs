@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use clap::ValueEnum;
 use humantime::parse_duration;
 
-use crate::domain::policy::{AddressMode, Adopt, Policy, RestartOn};
+use crate::domain::policy::{AddressMode, Adopt, OnZeroTolerance, Policy, RestartOn};
 
 /// How peers are addressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -21,6 +21,8 @@ pub enum AddressModeArg {
 pub enum RestartOnArg {
     /// When the set of members changes.
     Membership,
+    /// Only when somebody joined.
+    Joins,
     /// Never: the list alone is kept.
     Never,
 }
@@ -32,6 +34,15 @@ pub enum AdoptArg {
     Restart,
     /// Only told.
     Never,
+}
+
+/// What happens to a validator without which some member's quorum set is not met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnZeroToleranceArg {
+    /// It is restarted while nobody else is down; the network pauses meanwhile.
+    Restart,
+    /// It is not restarted.
+    Hold,
 }
 
 /// How peers are found.
@@ -96,6 +107,14 @@ pub struct RolloutArgs {
     /// sync for up to 35 s even without a network.
     #[arg(long, env = "STELLAR_PEERS_MIN_READY", default_value = "60s", value_parser = parse_duration)]
     pub min_ready: Duration,
+    /// What happens to a validator without which some member's declared quorum set is not met, whoever else is up.
+    #[arg(
+        long,
+        env = "STELLAR_PEERS_ON_ZERO_TOLERANCE",
+        value_enum,
+        default_value = "restart"
+    )]
+    pub on_zero_tolerance: OnZeroToleranceArg,
     /// A restart that takes longer than this stops all further ones of its network.
     #[arg(long, env = "STELLAR_PEERS_STUCK_AFTER", default_value = "15m", value_parser = parse_positive)]
     pub stuck_after: Duration,
@@ -125,6 +144,7 @@ impl RolloutArgs {
             bootstrap_after: discovery.bootstrap_after,
             restart_on: match self.restart_on {
                 RestartOnArg::Membership => RestartOn::Membership,
+                RestartOnArg::Joins => RestartOn::Joins,
                 RestartOnArg::Never => RestartOn::Never,
             },
             adopt: match self.adopt {
@@ -135,6 +155,10 @@ impl RolloutArgs {
             settle_leave: self.settle_leave,
             max_unavailable: self.max_unavailable,
             min_ready: self.min_ready,
+            on_zero_tolerance: match self.on_zero_tolerance {
+                OnZeroToleranceArg::Restart => OnZeroTolerance::Restart,
+                OnZeroToleranceArg::Hold => OnZeroTolerance::Hold,
+            },
             stuck_after: self.stuck_after,
         }
     }

@@ -10,7 +10,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
-use super::apply::{ReconcileError, request};
+use super::error::{ReconcileError, request};
 use crate::domain::Snapshot;
 
 /// More installations than this on one cluster are nobody's plan.

@@ -8,10 +8,13 @@
 pub mod adoption;
 pub mod apply;
 pub mod args;
+pub mod error;
 pub mod foreign;
+pub mod fresh;
 pub mod lease;
 pub mod reconcile;
 mod restart;
 pub mod stores;
+pub(crate) mod turn;
 pub mod watch;
 pub mod workers;

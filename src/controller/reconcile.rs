@@ -1,17 +1,20 @@
 //! One pass over one namespace: read, decide, write.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{Client, runtime::events::EventType};
 use tracing::{Span, debug, error, field::Empty, info, trace, warn};
 
 use super::{
-    adoption::Adoptions,
-    apply::{self, ReconcileError},
-    foreign::ForeignWriters,
-    lease::Leadership,
-    restart::restart_some,
-    stores::Stores,
+    adoption::Adoptions, apply, error::ReconcileError, foreign::ForeignWriters, lease::Leadership,
+    restart::restart_some, stores::Stores,
 };
 use crate::{
     clock::Clock,
@@ -51,9 +54,19 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Events.
     pub events: Events,
+    /// Name of this process, which no other has.
+    pub instance: String,
+    /// How many tokens were given.
+    pub tokens: AtomicU64,
 }
 
 impl Context {
+    /// A text that was never given before.
+    pub(super) fn token(&self) -> String {
+        let count = self.tokens.fetch_add(1, Ordering::Relaxed);
+        format!("{}.{count}", self.instance)
+    }
+
     /// The uid of a namespace's list, by which an Event is found.
     fn list_uid(&self, namespace: &str) -> Option<String> {
         let list = self.stores.config_map(namespace)?;
@@ -154,7 +167,7 @@ async fn write(
             Err(error) => drop(failed.get_or_insert(error)),
         }
     }
-    if decision.plan.starts().next().is_some() {
+    if !decision.plan.is_idle() {
         let restarted = restart_some(namespace, snapshot, state, context).await?;
         outcome.changed |= restarted.any;
         failed = failed.or(restarted.error);
@@ -248,25 +261,31 @@ fn tell(
     }
     let mut told = BTreeMap::new();
     for (name, verdict) in &decision.plan.verdicts {
-        trace!(namespace, %name, ?verdict, "Looked at a stale member");
+        trace!(namespace, %name, ?verdict, "Looked at a validator that is due");
         let Verdict::Held(stale, held) = verdict else {
             continue;
         };
-        let note = format!("{}: held: {held}", stale.reason());
-        if state.told.get(name.as_str()) != Some(&note) {
-            info!(namespace, %name, reason = held.reason(), stale = stale.reason(), %held, "Restart held");
-            if is_worth_an_event(held) {
-                context.events.on_node(
-                    namespace,
-                    name,
-                    snapshot,
-                    EventType::Warning,
-                    held.reason(),
-                    &note,
-                );
-            }
+        let (key, reason) = (format!("{name} held"), held.reason());
+        if state.told.get(&key).map(String::as_str) != Some(reason) {
+            info!(namespace, %name, reason, stale = stale.reason(), %held, "Restart held");
+            let note = format!("{}: held: {held}", stale.reason());
+            let kind = weight(held);
+            context
+                .events
+                .on_node(namespace, name, snapshot, kind, reason, &note);
         }
-        told.insert(name.to_string(), note);
+        told.insert(key, reason.to_owned());
+    }
+    for notice in &decision.plan.notices {
+        let (name, reason, note) = (&notice.node, notice.reason, &notice.note);
+        let key = format!("{name} {reason}");
+        if state.told.get(&key) != Some(note) {
+            warn!(namespace, %name, reason, note, "Found something that a person should know");
+            context
+                .events
+                .on_node(namespace, name, snapshot, EventType::Warning, reason, note);
+        }
+        told.insert(key, note.clone());
     }
     if context.dry_run {
         tell_what_would_be(namespace, decision, &state.told, &mut told);
@@ -326,12 +345,12 @@ fn tell_what_would_be(
     }
 }
 
-/// What a person should see in `kubectl describe`; waiting for one's turn is no news.
-fn is_worth_an_event(held: &Held) -> bool {
-    !matches!(
-        held,
-        Held::After(_) | Held::Budget(_) | Held::Settling | Held::NotReady
-    )
+/// Waiting for one's turn is nothing to worry about.
+fn weight(held: &Held) -> EventType {
+    match held {
+        Held::Budget(_) | Held::Behind(_) | Held::Settling | Held::NotReady => EventType::Normal,
+        _ => EventType::Warning,
+    }
 }
 
 /// Says how a pass failed; in full only where the last one failed otherwise.

@@ -4,8 +4,11 @@ use super::{
     Memory, Moment, Now, Policy, Snapshot,
     discovery::{Discovery, discover},
     node::NodeName,
+    notes::Notes,
     peer_list::{PeerList, peer_list},
+    policy::RestartOn,
     rollout::{self, Plan},
+    snapshot::ConfigMapView,
     survey::{Survey, candidates, survey},
 };
 
@@ -32,20 +35,27 @@ pub struct Decision {
 #[must_use]
 pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: Now) -> Decision {
     let stored = snapshot.config_map.as_deref();
-    let has_record = stored.is_some_and(|stored| stored.readable_record().is_some());
-    let was_bootstrap = stored.is_some_and(super::snapshot::ConfigMapView::is_bootstrap);
+    let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
     let survey = survey(snapshot, &policy.address_mode);
+    let noted = stored
+        .map(|stored| Notes::parse(&stored.notes))
+        .unwrap_or_default();
+    let record = stored.and_then(ConfigMapView::readable_record);
+    let has_record = record.is_some() && !noted.record_lost;
     memory.observe(&survey, has_record, now.moment);
-    let discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
+    let mut discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
+    if let Some(record) = record.filter(|_| policy.restart_on == RestartOn::Joins) {
+        discovery.keep_keys(record, &noted.keys);
+    }
     memory.observe_memberships(&survey, &discovery, policy, now.moment);
-    let restarts = memory.live_restarts(&survey, stored);
-    let list = peer_list(&survey, &discovery, stored, &restarts, &policy.writer);
+    let notes = noted.updated(record, &survey, &discovery, memory, policy, now.moment);
+    let list = peer_list(&survey, &discovery, stored, &notes, &policy.writer);
     let plan = rollout::plan(rollout::Scene {
         survey: &survey,
         discovery: &discovery,
         memory,
-        restarts: &restarts,
-        paused: stored.is_some_and(|stored| stored.paused),
+        notes: &notes,
+        stored,
         policy,
         now,
     });

@@ -14,7 +14,8 @@ use super::{
     Memory, Moment, Policy,
     membership::{Members, MembershipHash},
     node::{Network, NodeName},
-    peer::PeerAddress,
+    peer::{PeerAddress, PeerPort},
+    peer_list::Record,
     survey::{Candidate, Skipped, Standing, Survey, candidates},
 };
 
@@ -56,6 +57,9 @@ pub struct NetworkState {
     pub members: Members,
     /// The hash of these.
     pub hash: MembershipHash,
+    /// The hash that counts as this one as well: where restarts are for joins alone, that of the members before
+    /// some left.
+    pub key: MembershipHash,
     /// Its candidates, members or not.
     pub candidates: BTreeSet<NodeName>,
     /// Nobody was ever Ready, and what runs is published.
@@ -73,7 +77,37 @@ pub struct Discovery {
     pub look_again: Option<Moment>,
 }
 
+impl NetworkState {
+    /// The membership of the members and this node: what its pods would be told now.
+    #[must_use]
+    pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
+        if self.members.contains_key(name) {
+            return self.hash.clone();
+        }
+        let mut members = self.members.clone();
+        members.insert(name.clone(), port);
+        MembershipHash::of(&members)
+    }
+}
+
 impl Discovery {
+    /// Keeps each network's last key while nobody joined since the record was written. `keys` are those noted then.
+    pub fn keep_keys(&mut self, record: &Record, keys: &BTreeMap<String, String>) {
+        for (network, state) in &mut self.networks {
+            let of_network = record.nodes.iter().filter(|it| it.network == *network);
+            let recorded: Members = of_network
+                .filter(|node| node.member)
+                .map(|node| (node.name.clone(), node.port))
+                .collect();
+            let is_recorded = |(name, port)| recorded.get(name) == Some(port);
+            if !recorded.is_empty() && state.members.iter().all(is_recorded) {
+                let noted = keys.get(network.as_str());
+                let noted = noted.and_then(|text| MembershipHash::parse(text));
+                state.key = noted.unwrap_or_else(|| MembershipHash::of(&recorded));
+            }
+        }
+    }
+
     /// All addresses of the list.
     #[must_use]
     pub fn peers(&self) -> BTreeSet<PeerAddress> {
@@ -151,8 +185,10 @@ pub fn discover(
             .iter()
             .filter_map(|(name, node)| Some(((*name).clone(), node.member_port()?)))
             .collect();
+        let hash = MembershipHash::of(&lines);
         let state = NetworkState {
-            hash: MembershipHash::of(&lines),
+            key: hash.clone(),
+            hash,
             members: lines,
             candidates: nodes.keys().map(|name| (*name).clone()).collect(),
             bootstrap: bootstraps,

@@ -1,6 +1,6 @@
 //! Small clusters for the tests of the core.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use super::{
     Memory, Moment, Now, Policy, Snapshot, decide,
@@ -8,6 +8,7 @@ use super::{
     injection::{Parts, TemplateView},
     membership::{Members, MembershipHash},
     node::{Network, NodeName},
+    notes::Notes,
     peer::PeerPort,
     peer_list::PeerList,
     snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
@@ -24,7 +25,7 @@ pub(super) fn hash_of(names: &[&str]) -> MembershipHash {
 }
 
 /// A namespace that a test changes as it goes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Cluster {
     pub(super) snapshot: Snapshot,
     pub(super) memory: Memory,
@@ -115,6 +116,12 @@ impl Cluster {
         ));
     }
 
+    /// Declares a quorum set.
+    pub(super) fn declare(&mut self, text: &str, quorum_set: &str) {
+        let parsed = crate::domain::quorum::parse(quorum_set).map(|set| set.map(Arc::new));
+        self.node(text, |node| node.quorum_set = parsed.transpose());
+    }
+
     pub(super) fn set(&mut self, text: &str, change: impl FnOnce(&mut StatefulSetView)) {
         change(Arc::make_mut(
             self.snapshot.stateful_sets.get_mut(&name(text)).unwrap(),
@@ -154,6 +161,14 @@ impl Cluster {
             set.template.restarted_at = Some(at);
         });
         self.start_pod(text);
+    }
+
+    /// Changes what is noted on the stored ConfigMap.
+    pub(super) fn note(&mut self, change: impl FnOnce(&mut Notes)) {
+        let map = Arc::make_mut(self.snapshot.config_map.as_mut().unwrap());
+        let mut notes = Notes::parse(&map.notes);
+        change(&mut notes);
+        map.notes = notes.render(&BTreeMap::new());
     }
 
     pub(super) fn remove(&mut self, text: &str) {
@@ -200,7 +215,7 @@ impl Cluster {
 
 /// The ConfigMap as it is after this list was written.
 pub(super) fn stored(list: &PeerList, now: Now) -> ConfigMapView {
-    let mut labels = std::collections::BTreeMap::new();
+    let mut labels = BTreeMap::new();
     for (key, value) in super::peer_list::labels() {
         labels.insert(key.to_owned(), value.to_owned());
     }
@@ -213,10 +228,7 @@ pub(super) fn stored(list: &PeerList, now: Now) -> ConfigMapView {
         data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
         metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
             labels: Some(labels),
-            annotations: list
-                .restarts
-                .clone()
-                .map(|text| [(crate::api::names::RESTARTS.to_owned(), text)].into()),
+            annotations: Some(list.notes.render(&BTreeMap::new())),
             ..Default::default()
         },
         ..Default::default()

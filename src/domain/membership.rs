@@ -41,6 +41,12 @@ impl MembershipHash {
         Self(format!("{VERSION}{hex}"))
     }
 
+    /// Reads a hash of a version that we know.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.starts_with(VERSION).then(|| Self(text.to_owned()))
+    }
+
     /// The hash as it stands in annotations.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -13,22 +13,33 @@ use super::{
     discovery::{Discovery, NetworkState, running},
     membership::MembershipHash,
     node::{Network, NodeName},
-    peer_list::{RestartRecord, Restarts},
-    snapshot::ConfigMapView,
-    survey::{Survey, candidates},
+    survey::{Candidate, Survey, candidate, candidates},
 };
 
 /// Since when things are as they are, in one namespace.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     never_ready: BTreeMap<Network, Moment>,
+    nobody_ready: BTreeMap<Network, Moment>,
     settled: BTreeMap<NodeName, (String, Moment)>,
+    unready: BTreeMap<NodeName, (String, Moment)>,
     rollouts: BTreeMap<NodeName, (String, Moment)>,
+    /// Restarts that we saw come to their end, by what identifies them.
+    finished: BTreeMap<NodeName, String>,
+    started: BTreeMap<Network, Started>,
+    fenced: BTreeSet<String>,
     memberships: BTreeMap<Network, Membership>,
     record_lost: Option<Moment>,
     joined: BTreeSet<String>,
-    restarts: Restarts,
     refused: BTreeMap<NodeName, (String, Moment)>,
+}
+
+/// A restart of ours whose effect the stores have not shown yet.
+#[derive(Clone, Debug)]
+struct Started {
+    node: NodeName,
+    uid: String,
+    generation: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -84,50 +95,78 @@ impl Change {
 impl Memory {
     /// Takes in what the nodes are.
     pub fn observe(&mut self, survey: &Survey, has_record: bool, now: Moment) {
-        let mut networks: BTreeMap<Network, (bool, usize)> = BTreeMap::new();
-        let (mut settled, mut rollouts) = (BTreeMap::new(), BTreeMap::new());
-        let mut all_ready = true;
-        self.restarts.retain_candidates(survey);
         self.refused.retain(|name, _| survey.contains_key(name));
         let uids: BTreeSet<&str> = candidates(survey)
             .map(|(_, node)| node.stateful_set.uid.as_str())
             .collect();
         self.joined.retain(|uid| uids.contains(uid.as_str()));
-        for (name, node) in candidates(survey) {
-            let network = networks.entry(node.network.clone()).or_default();
-            network.0 |= node.was_ready || node.was_member;
-            network.1 += usize::from(!running(node).is_empty());
-            let uid = &node.stateful_set.uid;
-            all_ready &= node.is_ready();
-            if node.is_settled() {
-                // Another pod is another start, even if we never saw the time in between.
-                let pods: String = node.pods.iter().map(|pod| pod.uid.as_str()).collect();
-                keep_since(&self.settled, &mut settled, name, &pods, now);
-            } else if let Some(restarted_at) = &node.stateful_set.template.restarted_at {
-                keep_since(
-                    &self.rollouts,
-                    &mut rollouts,
-                    name,
-                    &format!("{uid} {restarted_at}"),
-                    now,
-                );
-            }
-        }
-        (self.settled, self.rollouts) = (settled, rollouts);
-        let waits = networks
-            .into_iter()
-            .filter(|(_, (was_ready, running))| !was_ready && *running >= 2);
-        self.never_ready = waits
-            .map(|(network, _)| {
-                let since = self.never_ready.get(&network).copied().unwrap_or(now);
-                (network, since)
-            })
-            .collect();
-        if all_ready {
+        self.started.retain(|_, started| !started.is_seen(survey));
+        self.observe_nodes(survey, now);
+        self.observe_networks(survey, now);
+        if candidates(survey).all(|(_, node)| node.is_ready()) {
             self.record_lost = None;
         } else if !has_record {
             self.record_lost = self.record_lost.or(Some(now));
         }
+    }
+
+    fn observe_nodes(&mut self, survey: &Survey, now: Moment) {
+        let before = std::mem::take(self);
+        let (mut settled, mut unready) = (BTreeMap::new(), BTreeMap::new());
+        let (mut rollouts, mut finished) = (BTreeMap::new(), BTreeMap::new());
+        for (name, node) in candidates(survey) {
+            let uid = &node.stateful_set.uid;
+            if !node.is_ready() {
+                keep_since(&before.unready, &mut unready, name, uid, now);
+            }
+            let rollout = rollout_id(node);
+            if node.is_settled() {
+                // Another pod is another start, even if we never saw the time in between.
+                let pods: String = node.pods.iter().map(|pod| pod.uid.as_str()).collect();
+                keep_since(&before.settled, &mut settled, name, &pods, now);
+                finished.extend(rollout.map(|rollout| (name.clone(), rollout)));
+            } else if let Some(rollout) = rollout {
+                if before.finished.get(name) == Some(&rollout) {
+                    finished.insert(name.clone(), rollout);
+                } else {
+                    keep_since(&before.rollouts, &mut rollouts, name, &rollout, now);
+                }
+            }
+        }
+        *self = Self {
+            settled,
+            unready,
+            rollouts,
+            finished,
+            ..before
+        };
+    }
+
+    fn observe_networks(&mut self, survey: &Survey, now: Moment) {
+        #[derive(Default)]
+        struct Seen {
+            was_ready: bool,
+            is_ready: bool,
+            running: usize,
+        }
+        let mut networks: BTreeMap<&Network, Seen> = BTreeMap::new();
+        for (_, node) in candidates(survey) {
+            let seen = networks.entry(&node.network).or_default();
+            seen.was_ready |= node.was_ready || node.was_member;
+            seen.is_ready |= node.is_ready();
+            seen.running += usize::from(!running(node).is_empty());
+        }
+        let since = |before: &BTreeMap<Network, Moment>, holds: &dyn Fn(&Seen) -> bool| {
+            let networks = networks.iter().filter(|(_, seen)| holds(seen));
+            networks
+                .map(|(network, _)| {
+                    let since = before.get(*network).copied().unwrap_or(now);
+                    ((*network).clone(), since)
+                })
+                .collect()
+        };
+        self.never_ready = since(&self.never_ready, &|it| !it.was_ready && it.running >= 2);
+        self.nobody_ready = since(&self.nobody_ready, &|it| !it.is_ready);
     }
 
     /// Takes in the memberships that follow.
@@ -176,7 +215,19 @@ impl Memory {
         self.settled.get(node).map(|(_, since)| *since)
     }
 
-    /// Since when we see the restart that is under way.
+    /// Since when the node has had no Ready pod.
+    #[must_use]
+    pub fn unready_since(&self, node: &NodeName) -> Option<Moment> {
+        self.unready.get(node).map(|(_, since)| *since)
+    }
+
+    /// Since when nobody of the network has been Ready.
+    #[must_use]
+    pub fn nobody_ready_since(&self, network: &Network) -> Option<Moment> {
+        self.nobody_ready.get(network).copied()
+    }
+
+    /// Since when we see the restart that is under way; [`None`] where none is, or its end was seen before.
     #[must_use]
     pub fn rollout_since(&self, node: &NodeName) -> Option<Moment> {
         self.rollouts.get(node).map(|(_, since)| *since)
@@ -200,18 +251,31 @@ impl Memory {
         self.joined.insert(uid.to_owned());
     }
 
-    /// We restarted this validator for this. The list carries it further as soon as it is written.
-    pub fn restarted(&mut self, node: &NodeName, restart: RestartRecord) {
-        self.restarts.0.insert(node.to_string(), restart);
+    /// We restarted this validator: its StatefulSet (by uid) has had this generation since.
+    pub fn started(&mut self, network: &Network, node: &NodeName, uid: &str, generation: i64) {
+        let started = Started {
+            node: node.clone(),
+            uid: uid.to_owned(),
+            generation,
+        };
+        self.started.insert(network.clone(), started);
     }
 
-    /// Whom we restarted last and for what: what is stored, and what is not stored yet.
+    /// The validator of this network whose restart the stores have not shown yet.
     #[must_use]
-    pub fn live_restarts(&self, survey: &Survey, stored: Option<&ConfigMapView>) -> Restarts {
-        let mut restarts = Restarts::parse(stored.and_then(|stored| stored.restarts.as_deref()));
-        restarts.0.extend(self.restarts.0.clone());
-        restarts.retain_candidates(survey);
-        restarts
+    pub fn unseen(&self, network: &Network) -> Option<&NodeName> {
+        self.started.get(network).map(|started| &started.node)
+    }
+
+    /// This token was taken away before its restart was carried out, and so never will be.
+    pub fn fenced(&mut self, token: &str) {
+        self.fenced.insert(token.to_owned());
+    }
+
+    /// Whether we took this token away.
+    #[must_use]
+    pub fn is_fenced(&self, token: &str) -> bool {
+        self.fenced.contains(token)
     }
 
     /// The API server refused to restart this StatefulSet (by uid).
@@ -228,11 +292,32 @@ impl Memory {
             .map(|(_, at)| *at)
     }
 
-    /// Since when the record is missing and who is a member is not certain.
+    /// Until when the record counts as lost, and who is a member as not certain.
     #[must_use]
-    pub const fn record_lost_since(&self) -> Option<Moment> {
-        self.record_lost
+    pub fn record_lost_until(&self, policy: &Policy) -> Option<Moment> {
+        self.record_lost.map(|since| since + policy.stuck_after)
     }
+
+    /// Whether who is a member is not certain: the record was lost, and not everybody has been Ready since.
+    #[must_use]
+    pub fn is_record_lost(&self, policy: &Policy, now: Moment) -> bool {
+        self.record_lost_until(policy)
+            .is_some_and(|until| now < until)
+    }
+}
+
+impl Started {
+    fn is_seen(&self, survey: &Survey) -> bool {
+        let node = candidate(survey, &self.node).map(|node| &node.stateful_set);
+        node.is_none_or(|set| set.uid != self.uid || set.generation >= self.generation)
+    }
+}
+
+/// What tells one restart of ours from another.
+fn rollout_id(node: &Candidate) -> Option<String> {
+    let set = &node.stateful_set;
+    let restarted_at = set.template.restarted_at.as_ref()?;
+    Some(format!("{} {restarted_at}", set.uid))
 }
 
 fn looks_left(survey: &Survey, state: &NetworkState) -> bool {

@@ -13,13 +13,16 @@ pub mod injection;
 pub mod membership;
 pub mod memory;
 pub mod node;
+pub mod notes;
 pub mod peer;
 pub mod peer_list;
 pub mod policy;
+pub mod quorum;
 pub mod rollout;
 pub mod snapshot;
 pub mod survey;
 pub mod time;
+pub mod turn;
 
 mod decision;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The ConfigMap `stellar-peers`: what it says, and whether it has to be written.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     discovery::{Discovery, Listing},
     node::{Network, NodeName},
+    notes::Notes,
     peer::{PeerAddress, PeerPort},
     snapshot::ConfigMapView,
     survey::{Survey, candidates},
@@ -164,53 +165,6 @@ impl WireNode {
     }
 }
 
-/// Whom we restarted last and for what, by node: the annotation [`names::RESTARTS`].
-///
-/// It outlives even a writer that replaces the whole StatefulSet, annotations included: without it such a writer
-/// and a webhook that isn't reached would have us restart the same validator for ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Restarts(pub BTreeMap<String, RestartRecord>);
-
-/// One entry of [`Restarts`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestartRecord {
-    /// Uid of the StatefulSet.
-    pub uid: String,
-    /// Why.
-    pub reason: String,
-    /// The membership that the restart carried.
-    pub hash: String,
-}
-
-impl Restarts {
-    /// Reads the annotation; a broken one counts as empty.
-    #[must_use]
-    pub fn parse(text: Option<&str>) -> Self {
-        text.and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default()
-    }
-
-    /// Forgets those of StatefulSets that are not there any more.
-    pub fn retain_candidates(&mut self, survey: &Survey) {
-        let uids: BTreeMap<&str, &str> = candidates(survey)
-            .map(|(name, node)| (name.as_str(), node.stateful_set.uid.as_str()))
-            .collect();
-        self.0
-            .retain(|name, restart| uids.get(name.as_str()) == Some(&restart.uid.as_str()));
-    }
-
-    /// The annotation's text; [`None`] where there is nothing to say.
-    ///
-    /// # Panics
-    /// Never: a map of text always serializes.
-    #[must_use]
-    pub fn render(&self) -> Option<String> {
-        (!self.0.is_empty())
-            .then(|| serde_json::to_string(self).expect("a map of text always serializes"))
-    }
-}
-
 /// What the ConfigMap is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerList {
@@ -218,8 +172,8 @@ pub struct PeerList {
     pub known_peers: String,
     /// `members.json`.
     pub members: String,
-    /// The annotation [`names::RESTARTS`].
-    pub restarts: Option<String>,
+    /// Its annotations.
+    pub notes: Notes,
     /// How many peers are listed.
     pub peers: usize,
     /// How many candidates there are.
@@ -254,8 +208,7 @@ impl PeerList {
         !stored.labelled
             || stored.known_peers.as_ref() != Some(&self.known_peers)
             || stored.members.as_ref() != Some(&self.members)
-            || Restarts::parse(stored.restarts.as_deref())
-                != Restarts::parse(self.restarts.as_deref())
+            || Notes::parse(&stored.notes) != self.notes
             || stored.metadata.is_none()
     }
 }
@@ -266,7 +219,7 @@ pub fn peer_list(
     survey: &Survey,
     discovery: &Discovery,
     stored: Option<&ConfigMapView>,
-    restarts: &Restarts,
+    notes: &Notes,
     writer: &str,
 ) -> Option<PeerList> {
     let active_validators = candidates(survey).count();
@@ -304,20 +257,11 @@ pub fn peer_list(
     Some(PeerList {
         known_peers,
         members: record.render(),
-        restarts: annotation(restarts, stored),
+        notes: notes.clone(),
         peers: peers.len(),
         active_validators,
         bootstrap: discovery.networks.values().any(|network| network.bootstrap),
     })
-}
-
-/// The annotation with the restarts. An annotation that another manager owns can't be removed by an apply, and so is
-/// emptied.
-fn annotation(restarts: &Restarts, stored: Option<&ConfigMapView>) -> Option<String> {
-    let is_there = stored.is_some_and(|stored| stored.restarts.is_some());
-    restarts
-        .render()
-        .or_else(|| is_there.then(|| "{}".to_owned()))
 }
 
 #[cfg(test)]
@@ -363,7 +307,6 @@ mod tests {
         #[test]
         fn no_text_makes_reading_panic(text in ".{0,200}") {
             let _ = Record::parse(&text);
-            let _ = Restarts::parse(Some(&text));
         }
     }
 

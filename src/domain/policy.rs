@@ -21,6 +21,8 @@ pub enum RestartOn {
     /// When the set of members changes.
     #[default]
     Membership,
+    /// Only when somebody joined: whoever knows too many is left alone.
+    Joins,
     /// Never for the list: the list alone is kept true.
     Never,
 }
@@ -33,6 +35,16 @@ pub enum Adopt {
     Restart,
     /// Only told.
     Never,
+}
+
+/// What happens to validators whose restart halts their network for its duration, whatever else is up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnZeroTolerance {
+    /// They are restarted while nobody else is down, and an Event says that the network pauses meanwhile.
+    #[default]
+    Restart,
+    /// They are not restarted.
+    Hold,
 }
 
 /// All that the core's decisions depend on besides the cluster and time.
@@ -56,6 +68,8 @@ pub struct Policy {
     pub max_unavailable: NonZeroUsize,
     /// A member that is Ready for less than this still counts as down.
     pub min_ready: Duration,
+    /// What happens where a quorum set tolerates nobody.
+    pub on_zero_tolerance: OnZeroTolerance,
     /// A rollout that takes longer stops all further restarts of its network.
     pub stuck_after: Duration,
 }
@@ -73,6 +87,7 @@ impl Default for Policy {
             settle_leave: Duration::from_mins(5),
             max_unavailable: NonZeroUsize::MIN,
             min_ready: Duration::from_mins(1),
+            on_zero_tolerance: OnZeroTolerance::Restart,
             stuck_after: Duration::from_mins(15),
         }
     }

@@ -1,37 +1,46 @@
 //! Whom to restart now, or why to wait.
 //!
-//! The most dangerous thing that this program does, and so the one with the plainest rule: a member whose pod
-//! template does not carry the present membership, or lacks our parts, is stale; each stale member gets either a
-//! [`Start`] or a [`Held`] with its reason.
+//! The most dangerous thing that this program does, and so the one with the plainest rules. Who is due for a
+//! restart, and why, is in `due`, what holds a network back in `pace`, how many may go in `room`; each gets either a [`Start`] or a [`Held`] with its reason.
 //!
 //! # Guarantees
 //! - At most `max_unavailable` members of a network are down at once because of us; whoever else is down, mid-rollout
-//!   or Ready for less than `min_ready` counts.
+//!   or Ready for less than `min_ready` counts. No declared quorum set is taken past what it tolerates.
 //! - A restart never causes another one: the key is the membership, and neither an address nor being `NotReady`
 //!   changes that.
-//! - Nothing starts while the membership is still moving.
+//! - Nothing starts while the membership is still moving, nor before the last start of the network is seen.
+//! - At most one restart a network starts in one pass: its turn is taken by one at a time.
+//! - A Ready pod is never deleted.
 
+mod due;
+mod pace;
 mod patch;
+mod room;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
+use self::{
+    due::{Due, due},
+    pace::Pace,
+    room::{Named, Room, Step, unmapped, unreadable},
+};
 pub use self::{
-    patch::restart_patch,
-    verdict::{Held, PausedBy, Plan, Stale, Start, Verdict},
+    patch::{fence_patch, restart_patch, token_patch},
+    verdict::{Deletion, Fence, Held, Notice, PausedBy, Plan, Stale, Start, Verdict},
 };
 use super::{
-    Memory, Moment, Now, Policy,
+    Memory, Now, Policy,
     discovery::{Discovery, NetworkState},
-    injection::{CannotInject, Parts},
+    injection::CannotInject,
     node::{Network, NodeName},
-    peer::PeerPort,
-    peer_list::Restarts,
+    notes::Notes,
     policy::{Adopt, RestartOn},
-    snapshot::{UpdateStrategy, parse_time},
-    survey::{Candidate, Standing, Survey},
+    quorum::{QuorumSet, Resolved},
+    snapshot::{ConfigMapView, PodManagement, UpdateStrategy},
+    survey::{Candidate, Survey, candidate, candidates},
 };
 
 /// How long a restart that the API server refused is not tried again.
@@ -46,14 +55,20 @@ pub struct Scene<'a> {
     pub discovery: &'a Discovery,
     /// Since when.
     pub memory: &'a Memory,
-    /// Whom we restarted for what.
-    pub restarts: &'a Restarts,
-    /// Restarts of the namespace are paused.
-    pub paused: bool,
+    /// What is noted on the ConfigMap: whom we restarted for what, and who is gone.
+    pub notes: &'a Notes,
+    /// The ConfigMap as it is stored.
+    pub stored: Option<&'a ConfigMapView>,
     /// The flags.
     pub policy: &'a Policy,
     /// The time.
     pub now: Now,
+}
+
+impl Scene<'_> {
+    fn is_paused(&self) -> bool {
+        self.stored.is_some_and(|stored| stored.paused)
+    }
 }
 
 /// Plans the restarts of a namespace, network by network.
@@ -63,120 +78,82 @@ pub fn plan(scene: Scene<'_>) -> Plan {
     for (network, state) in &scene.discovery.networks {
         plan_network(scene, network, state, &mut plan);
     }
+    for (name, node) in candidates(scene.survey) {
+        plan.deletions.extend(deletions(scene, name, node));
+        plan.fences.extend(fence(scene, name, node));
+        plan.notices.extend(unreadable(name, node));
+    }
     plan
 }
 
 fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan: &mut Plan) {
-    let members: BTreeMap<&NodeName, &Candidate> = state
-        .members
-        .keys()
-        .filter_map(|name| Some((name, candidate(scene.survey, name)?)))
-        .collect();
-    let stale = members
-        .iter()
-        .filter_map(|(name, node)| Some((stale(node, state)?, *name, *node)));
-    let mut stale: Vec<(Stale, &NodeName, &Candidate)> = stale.collect();
-    // What is half done comes first; the rest goes by name alone, whatever its reason.
-    stale.sort_by_key(|(reason, name, _)| (*reason != Stale::Incomplete, *name));
-    if stale.is_empty() {
-        return;
+    let pace = Pace::of(scene, network, state);
+    let due = due(scene, state, &pace);
+    let look_again = pace.look_again(!due.is_empty());
+    if !due.is_empty() {
+        let named = Named::in_sets(scene, network, state);
+        let directory = named.directory();
+        let sets = Resolved::new(&directory, declared_sets(scene.survey, state));
+        let mut room = Room::of(scene, &pace, &sets, named.down(state, &pace));
+        for due in due {
+            let verdict = verdict(scene, state, &pace, &mut room, &due);
+            plan.verdicts.insert(due.name.clone(), verdict);
+        }
+        plan.notices.extend(unmapped(&sets, scene.survey, state));
     }
-    let pace = Pace::of(scene, network, &members);
-    let mut started: Option<NodeName> = None;
-    let mut room = scene
-        .policy
-        .max_unavailable
-        .get()
-        .saturating_sub(pace.down.len());
-    for (reason, name, node) in stale {
-        let held = held_by_itself(scene, state, reason, name, node)
-            .or_else(|| pace.holds(name, node))
-            .or_else(|| {
-                (room == 0).then(|| match &started {
-                    Some(first) => Held::After(first.clone()),
-                    None => Held::Budget((*pace.down.first().unwrap_or(&name)).clone()),
-                })
-            });
-        let verdict = match (held, node.port.clone()) {
-            (Some(held), _) => Verdict::Held(reason, held),
-            (None, Err(invalid)) => Verdict::Held(
-                reason,
-                Held::CannotInject(CannotInject::InvalidPort(invalid)),
-            ),
-            (None, Ok(port)) => {
-                room -= 1;
-                started.get_or_insert_with(|| name.clone());
-                Verdict::Start(start(name, node, state, reason, port))
-            }
-        };
-        plan.verdicts.insert(name.clone(), verdict);
-    }
-    plan.look_again = [plan.look_again, pace.look_again]
-        .into_iter()
-        .flatten()
-        .min();
+    plan.look_again = [plan.look_again, look_again].into_iter().flatten().min();
 }
 
-fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidate> {
-    match survey.get(name)? {
-        Standing::Candidate(candidate) => Some(candidate),
-        Standing::Out(_) => None,
-    }
-}
-
-fn start(
-    name: &NodeName,
-    node: &Candidate,
+fn verdict(
+    scene: Scene<'_>,
     state: &NetworkState,
-    reason: Stale,
-    port: PeerPort,
-) -> Start {
-    let set = &node.stateful_set;
-    Start {
-        node: name.clone(),
-        network: node.network.clone(),
+    pace: &Pace<'_>,
+    room: &mut Room<'_>,
+    due: &Due<'_>,
+) -> Verdict {
+    let held = |held| Verdict::Held(due.reason, held);
+    let waits = held_by_itself(scene, due).or_else(|| pace.holds(due.name));
+    if let Some(waits) = waits {
+        return held(waits);
+    }
+    let port = match &due.node.port {
+        Ok(port) => *port,
+        Err(invalid) => return held(CannotInject::InvalidPort(invalid.clone()).into()),
+    };
+    let step = if due.is_free {
+        room.step_of_one_that_is_down(due.name)
+    } else {
+        room.step_of_one_that_is_up(due.name)
+    };
+    let halts = match step {
+        Step::Wait(waits) => return held(waits),
+        Step::Go { halts } => halts,
+    };
+    let set = &due.node.stateful_set;
+    Verdict::Start(Box::new(Start {
+        node: due.name.clone(),
+        network: due.node.network.clone(),
         uid: set.uid.clone(),
         generation: set.generation,
-        reason,
-        hash: state.hash.clone(),
+        reason: due.reason,
+        hash: state.hash_with(due.name, port),
         carried: set.template.membership.clone(),
+        turn: set.turn.clone(),
         port,
-    }
-}
-
-/// Why a member is due for a restart; [`None`] where it isn't. Our parts in an older form are not stale.
-fn stale(node: &Candidate, state: &NetworkState) -> Option<Stale> {
-    let template = &node.stateful_set.template;
-    match (template.parts, template.membership.as_deref()) {
-        (Parts::Absent, _) => Some(Stale::NotInjected),
-        (Parts::Partial, _) => Some(Stale::Incomplete),
-        (Parts::Whole, Some(carried)) => state
-            .hash
-            .differs_from(carried)
-            .then_some(Stale::Membership),
-        (Parts::Whole, None) => None,
-    }
+        was_down: due.is_free,
+        outage: pace.is_nobody_ready,
+        halts,
+    }))
 }
 
 /// What holds this node back whatever the others do.
-fn held_by_itself(
-    scene: Scene<'_>,
-    state: &NetworkState,
-    reason: Stale,
-    name: &NodeName,
-    node: &Candidate,
-) -> Option<Held> {
+fn held_by_itself(scene: Scene<'_>, due: &Due<'_>) -> Option<Held> {
     let Scene {
-        policy,
-        restarts,
-        discovery,
-        ..
+        policy, discovery, ..
     } = scene;
+    let (name, node) = (due.name, due.node);
     let set = &node.stateful_set;
-    let is_adoption = reason != Stale::Membership;
-    let done = restarts.0.get(name.as_str()).is_some_and(|done| {
-        done.uid == set.uid && done.reason == reason.reason() && done.hash == state.hash.as_str()
-    });
+    let is_adoption = due.reason.is_adoption();
     if policy.restart_on == RestartOn::Never {
         Some(Held::RestartsOff)
     } else if let (Some(why), true) = (&set.template.blocked, is_adoption) {
@@ -185,11 +162,11 @@ fn held_by_itself(
         Some(Held::AdoptionOff)
     } else if let Some(why) = &set.template.blocked {
         Some(Held::CannotInject(why.clone()))
-    } else if scene.paused {
+    } else if scene.is_paused() {
         Some(Held::Paused(PausedBy::ConfigMap))
     } else if node.paused {
         Some(Held::Paused(PausedBy::Node))
-    } else if done {
+    } else if due.was_restarted_for_this(&scene.notes.restarts) {
         Some(Held::AlreadyRestarted)
     } else if is_refused(scene, name, &set.uid) {
         Some(Held::Refused)
@@ -214,100 +191,57 @@ fn is_refused(scene: Scene<'_>, name: &NodeName, uid: &str) -> bool {
     refused.is_some_and(|at| scene.now.moment.since(at) < REFUSED_FOR)
 }
 
-/// What holds a whole network back, and who of it is down.
-struct Pace<'a> {
-    record_lost: bool,
-    settling: bool,
-    stuck: Option<&'a NodeName>,
-    down: Vec<&'a NodeName>,
-    look_again: Option<Moment>,
+/// Pods that Kubernetes will not replace by itself: an `OrderedReady` StatefulSet waits for a pod that is not Ready,
+/// though its template is a newer one by now. Where the newer one is by our restart, that pod has to go.
+fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletion> {
+    let set = &node.stateful_set;
+    let is_rolling = set.observed_generation >= set.generation
+        && set.pod_management == PodManagement::OrderedReady
+        && set.update_strategy == UpdateStrategy::default();
+    let record = scene.notes.restarts.0.get(name.as_str());
+    let is_ours = record.is_some_and(|record| {
+        record.uid == set.uid && set.template.membership.as_ref() == Some(&record.hash)
+    });
+    if !is_rolling || !is_ours || set.template.restarted_at.is_none() {
+        return Vec::new();
+    }
+    let is_left_behind = |pod: &&super::survey::PodReport| !pod.ready && !pod.updated;
+    let pods = node.pods.iter().filter(is_left_behind);
+    pods.map(|pod| Deletion {
+        node: name.clone(),
+        pod: pod.name.clone(),
+        uid: pod.uid.clone(),
+    })
+    .collect()
 }
 
-impl<'a> Pace<'a> {
-    fn of(
-        scene: Scene<'_>,
-        network: &Network,
-        members: &BTreeMap<&'a NodeName, &Candidate>,
-    ) -> Self {
-        let Scene {
-            memory,
-            policy,
-            now,
-            ..
-        } = scene;
-        let mut waits = Vec::new();
-        // Whether `duration` since `since` has yet to pass; if so we look again then.
-        let mut waits_for = |since: Moment, duration| {
-            let until = since + duration;
-            let waits_on = now.moment < until;
-            if waits_on {
-                waits.push(until);
-            }
-            waits_on
-        };
-        let record_lost = memory
-            .record_lost_since()
-            .is_some_and(|since| waits_for(since, policy.stuck_after));
-        let settling = memory
-            .change(network)
-            .is_none_or(|change| waits_for(change.since, change.settle(policy)));
-        let down = members.iter().filter(|(name, node)| {
-            let settled = memory.settled_since(name).filter(|_| node.is_settled());
-            settled.is_none_or(|since| waits_for(since, policy.min_ready))
-        });
-        let down: Vec<&NodeName> = down.map(|(name, _)| *name).collect();
-        let stuck = members
-            .iter()
-            .find(|(name, node)| is_stuck(scene, name, node))
-            .map(|(name, _)| *name);
-        Self {
-            record_lost,
-            settling,
-            stuck,
-            down,
-            look_again: waits.into_iter().min(),
-        }
-    }
-
-    fn holds(&self, name: &NodeName, node: &Candidate) -> Option<Held> {
-        if self.record_lost {
-            Some(Held::RecordLost)
-        } else if let Some(stuck) = self.stuck {
-            Some(Held::Stuck(stuck.clone()))
-        } else if self.settling {
-            Some(Held::Settling)
-        } else if self.down.contains(&name) && !node.is_settled() {
-            Some(Held::NotReady)
-        } else {
-            None
-        }
-    }
+/// A restart that somebody set out to do and did not get done: it may be on its way still, and must not arrive.
+fn fence(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Option<Fence> {
+    let set = &node.stateful_set;
+    let is_under_way = scene.memory.unseen(&node.network) == Some(name);
+    let token = set.turn.as_ref().filter(|_| !is_under_way)?;
+    Some(Fence {
+        node: name.clone(),
+        uid: set.uid.clone(),
+        generation: set.generation,
+        token: token.clone(),
+    })
 }
 
-/// A restart of ours that has not come to its end in time. A time in the future counts from first sight.
-fn is_stuck(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> bool {
-    let Scene {
-        memory,
-        policy,
-        now,
-        ..
-    } = scene;
-    let Some(restarted_at) = node
-        .stateful_set
-        .template
-        .restarted_at
-        .as_deref()
-        .and_then(parse_time)
-    else {
-        return false;
-    };
-    if node.is_settled() {
-        return false;
-    }
-    let by_wall = now.wall.duration_since(restarted_at);
-    let since_first_sight = memory
-        .rollout_since(name)
-        .map_or_else(Default::default, |since| now.moment.since(since));
-    let passed = std::time::Duration::try_from(by_wall).unwrap_or(since_first_sight);
-    passed >= policy.stuck_after
+/// The quorum sets that the members of a network declare, as far as they can be read.
+pub(super) fn declared_sets<'a>(
+    survey: &'a Survey,
+    state: &'a NetworkState,
+) -> impl Iterator<Item = (&'a NodeName, &'a QuorumSet)> {
+    let members = state.members.keys();
+    members.filter_map(|name| Some((name, candidate(survey, name)?.readable_quorum_set()?)))
+}
+
+/// The members and other candidates of a network.
+fn nodes_of<'a>(
+    survey: &'a Survey,
+    state: &'a NetworkState,
+) -> impl Iterator<Item = (&'a NodeName, &'a Candidate)> {
+    let candidates = state.candidates.iter();
+    candidates.filter_map(|name| Some((name, candidate(survey, name)?)))
 }

@@ -4,7 +4,11 @@
 //! what decisions rest on. Two views that are equal lead to the same decision, so a write that changes no view
 //! (a label that flips twice a second) wakes nobody.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
@@ -15,6 +19,7 @@ use super::{
     node::{Network, NodeName},
     peer::{InvalidPort, PeerPort},
     peer_list::Record,
+    quorum::{self, QuorumSet, UnreadableQuorumSet},
 };
 use crate::api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names};
 
@@ -80,6 +85,8 @@ pub struct StellarNodeView {
     pub suspended: bool,
     /// `spec.validatorConfig.peerPort`, where it is set.
     pub peer_port: Option<Result<PeerPort, InvalidPort>>,
+    /// The quorum set in `spec.validatorConfig.quorumSet`, where a validator declares one.
+    pub quorum_set: Option<Result<Arc<QuorumSet>, UnreadableQuorumSet>>,
     /// Opted out by label or annotation.
     pub inject: Inject,
     /// Being deleted: no node any more.
@@ -106,6 +113,7 @@ impl From<&StellarNodeObject> for StellarNodeView {
             network: spec.get("network").and_then(Network::from_spec),
             suspended,
             peer_port: peer_port_of_spec(spec),
+            quorum_set: quorum_set_of_spec(spec),
             inject: Inject::of(&object.metadata.labels, &object.metadata.annotations),
             terminating: object.metadata.deletion_timestamp.is_some(),
             paused: is_true(&object.metadata.annotations, names::PAUSED),
@@ -118,6 +126,18 @@ impl From<&StellarNodeObject> for StellarNodeView {
 pub fn peer_port_of_spec(spec: &Value) -> Option<Result<PeerPort, InvalidPort>> {
     let port = spec.get("validatorConfig")?.get("peerPort")?;
     (!port.is_null()).then(|| PeerPort::from_spec(port))
+}
+
+/// The quorum set that `validatorConfig.quorumSet` of a validator's spec declares, where it does.
+fn quorum_set_of_spec(spec: &Value) -> Option<Result<Arc<QuorumSet>, UnreadableQuorumSet>> {
+    if spec.get("nodeType").and_then(Value::as_str) != Some("Validator") {
+        return None;
+    }
+    match spec.get("validatorConfig")?.get("quorumSet")? {
+        Value::Null => None,
+        Value::String(text) => quorum::parse(text).transpose().map(|set| set.map(Arc::new)),
+        _ => Some(Err(UnreadableQuorumSet::NotText)),
+    }
 }
 
 /// In which order a StatefulSet makes its pods.
@@ -181,6 +201,8 @@ pub struct StatefulSetView {
     pub port: Option<Result<PeerPort, InvalidPort>>,
     /// Annotation [`names::JOINED_AT`].
     pub joined_at: Option<String>,
+    /// Annotation [`names::TURN`]: a restart of it was prepared and not carried out.
+    pub turn: Option<String>,
     /// Restarts are held back.
     pub paused: bool,
     /// Restarts are allowed though the ledger is on an emptyDir.
@@ -236,6 +258,7 @@ impl From<&StatefulSetObject> for StatefulSetView {
             network: label(names::LABEL_NETWORK).map(Network::new),
             port: annotations.find(names::PORT).map(PeerPort::from_annotation),
             joined_at: annotations.find(names::JOINED_AT).map(str::to_owned),
+            turn: annotations.find(names::TURN).map(str::to_owned),
             paused: is_true(annotations, names::PAUSED),
             allow_ephemeral: annotation(names::ALLOW_EPHEMERAL) == Some("true"),
             template: template.view(annotation(names::CONTAINER)),
@@ -348,8 +371,8 @@ pub struct ConfigMapView {
     pub members: Option<String>,
     /// The same, read; the reason where it can't be.
     pub record: Option<Result<Record, String>>,
-    /// Annotation [`names::RESTARTS`].
-    pub restarts: Option<String>,
+    /// Our annotations as they stand there: what [`Notes`](super::notes::Notes) are read from.
+    pub notes: BTreeMap<String, String>,
     /// Restarts of the namespace are held back.
     pub paused: bool,
 }
@@ -376,7 +399,12 @@ impl From<&ConfigMap> for ConfigMapView {
                 .as_deref()
                 .map(|text| Record::parse(text).map_err(|error| error.to_string())),
             members,
-            restarts: annotations.find(names::RESTARTS).map(str::to_owned),
+            notes: annotations
+                .iter()
+                .flatten()
+                .filter(|(key, _)| super::notes::is_ours(key))
+                .map(|(key, text)| (key.clone(), text.clone()))
+                .collect(),
             paused: is_true(annotations, names::PAUSED),
         }
     }
@@ -387,6 +415,15 @@ impl ConfigMapView {
     #[must_use]
     pub fn readable_record(&self) -> Option<&Record> {
         self.record.as_ref()?.as_ref().ok()
+    }
+
+    /// The addresses that `KNOWN_PEERS` has.
+    #[must_use]
+    pub fn known_peers(&self) -> BTreeSet<&str> {
+        self.known_peers
+            .iter()
+            .flat_map(|text| text.lines())
+            .collect()
     }
 
     /// Whether the last list was published for a network that had never been Ready.
@@ -424,4 +461,40 @@ fn is_true(annotations: &impl Lookup, key: &str) -> bool {
 #[must_use]
 pub fn parse_time(text: &str) -> Option<Timestamp> {
     text.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn view(spec: &Value) -> StellarNodeView {
+        let object = json!({"metadata": {"name": "validator-1"}, "spec": spec});
+        StellarNodeView::from(&serde_json::from_value::<StellarNodeObject>(object).unwrap())
+    }
+
+    fn validator(quorum_set: &Value) -> StellarNodeView {
+        view(&json!({"nodeType": "Validator", "validatorConfig": {"quorumSet": quorum_set}}))
+    }
+
+    #[test]
+    fn a_validators_quorum_set_is_read_where_it_declares_one() {
+        let text = json!("[QUORUM_SET]\nTHRESHOLD_PERCENT = 66\nVALIDATORS = [\"$validator2\"]\n");
+        assert!(matches!(validator(&text).quorum_set, Some(Ok(_))));
+        assert_eq!(validator(&text), validator(&text));
+        for none in [json!(null), json!(""), json!("CATCHUP_COMPLETE = true")] {
+            assert_eq!(validator(&none).quorum_set, None, "{none}");
+        }
+        let horizon = json!({"nodeType": "Horizon", "validatorConfig": {"quorumSet": text}});
+        assert_eq!(view(&horizon).quorum_set, None);
+        assert_eq!(view(&json!({"nodeType": "Validator"})).quorum_set, None);
+    }
+
+    #[test]
+    fn a_quorum_set_that_is_no_text_or_no_set_is_unreadable() {
+        for bad in [json!(5), json!({"a": 1}), json!("[QUORUM_SET]"), json!("?")] {
+            assert!(matches!(validator(&bad).quorum_set, Some(Err(_))), "{bad}");
+        }
+    }
 }

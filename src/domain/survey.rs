@@ -9,6 +9,7 @@ use super::{
     node::{Network, NodeName},
     peer::{Host, InvalidPort, PeerAddress, PeerPort},
     policy::AddressMode,
+    quorum::{QuorumSet, UnreadableQuorumSet},
     snapshot::{Inject, PodView, Snapshot, StatefulSetView, StellarNodeView},
 };
 
@@ -60,6 +61,19 @@ pub enum Skipped {
 }
 
 impl Skipped {
+    /// Whether this is a validator that is switched off, and so down for whoever counts on it.
+    #[must_use]
+    pub const fn is_switched_off(&self) -> bool {
+        matches!(
+            self,
+            Self::Deleted
+                | Self::Suspended
+                | Self::NoStellarNode
+                | Self::NoStatefulSet
+                | Self::NoReplicas
+        )
+    }
+
     /// One word for Events, metrics and machines.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
@@ -122,6 +136,8 @@ pub struct Candidate {
     pub recorded_port: Option<PeerPort>,
     /// The addresses that the record has.
     pub remembered: Vec<PeerAddress>,
+    /// The quorum set that its StellarNode declares.
+    pub quorum_set: Option<Result<Arc<QuorumSet>, UnreadableQuorumSet>>,
     /// What went less well than asked for: a DNS address that had to be an IP.
     pub falls_back_to_ip: bool,
 }
@@ -131,6 +147,12 @@ impl Candidate {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.pods.iter().any(|pod| pod.ready)
+    }
+
+    /// The quorum set that it declares, where that can be read.
+    #[must_use]
+    pub fn readable_quorum_set(&self) -> Option<&QuorumSet> {
+        self.quorum_set.as_ref()?.as_deref().ok()
     }
 
     /// The port of its line in the membership: the present one, or the last one that was good.
@@ -209,6 +231,15 @@ pub fn candidates(survey: &Survey) -> impl Iterator<Item = (&NodeName, &Candidat
     })
 }
 
+/// The candidate of this name, where it is one.
+#[must_use]
+pub fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidate> {
+    match survey.get(name)? {
+        Standing::Candidate(candidate) => Some(candidate),
+        Standing::Out(_) => None,
+    }
+}
+
 /// What each StellarNode, and each StatefulSet that is or looks like a node, is.
 #[must_use]
 pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
@@ -233,7 +264,23 @@ pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
         };
         survey.insert(name.clone(), standing);
     }
+    forget_addresses_of_others(&mut survey);
     survey
+}
+
+/// An address goes from one pod to the next: what a node once had and another has now is not its own any more.
+fn forget_addresses_of_others(survey: &mut Survey) {
+    let mut owners: BTreeMap<PeerAddress, NodeName> = BTreeMap::new();
+    for (name, node) in candidates(survey) {
+        let present = node.addresses(|_| true).into_iter();
+        owners.extend(present.map(|address| (address, name.clone())));
+    }
+    for (name, standing) in survey {
+        if let Standing::Candidate(node) = standing {
+            let is_own = |address: &PeerAddress| owners.get(address).is_none_or(|it| it == name);
+            node.remembered.retain(is_own);
+        }
+    }
 }
 
 type PodsByOwner<'a> = BTreeMap<&'a str, Vec<(&'a String, &'a Arc<PodView>)>>;
@@ -334,6 +381,7 @@ fn stand(
         remembered: recorded
             .map(|node| node.addresses.clone())
             .unwrap_or_default(),
+        quorum_set: node.and_then(|node| node.quorum_set.clone()),
         falls_back_to_ip: names.is_none() && *mode != AddressMode::Ip,
         stateful_set: Arc::clone(set),
     }))

@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{Board, Summary};
 use crate::{
-    controller::{apply::ReconcileError, lease::Leadership, reconcile::Outcome},
+    controller::{error::ReconcileError, lease::Leadership, reconcile::Outcome},
     domain::rollout::Stale,
 };
 

@@ -1,10 +1,10 @@
-//! The write that restarts a validator.
+//! The writes to a StatefulSet that make up a restart, each a JSON patch that tests what it rests on.
 
 use jiff::Timestamp;
 use json_patch::{PatchOperation, TestOperation};
 use serde_json::{Value, json};
 
-use super::Start;
+use super::{Fence, Start};
 use crate::{
     api::names,
     domain::{
@@ -14,8 +14,37 @@ use crate::{
     },
 };
 
-/// The JSON patch that restarts a validator: it tests what the decision rested on, adds our parts where they are
-/// missing or outdated, and carries the membership and the time.
+/// The patch that gives a StatefulSet the token of a turn. `object` is the StatefulSet as it was decided on.
+#[must_use]
+pub fn token_patch(object: &Value, start: &Start, token: &str) -> Vec<PatchOperation> {
+    let mut operations = tests_of(&start.uid, start.generation);
+    let path = injection::annotation_path("", names::TURN);
+    match &start.turn {
+        Some(seen) => operations.push(test(&path, json!(seen))),
+        // An absent annotation can be tested only where there are others.
+        None if injection::metadata(object, "annotations").is_some() => {
+            operations.push(test(&path, Value::Null));
+        }
+        None => operations.push(test("/metadata/annotations", Value::Null)),
+    }
+    operations.extend(injection::annotate(
+        object,
+        "",
+        &[(names::TURN, token.to_owned())],
+    ));
+    operations
+}
+
+/// The patch that takes the token of a turn away.
+#[must_use]
+pub fn fence_patch(fence: &Fence) -> Vec<PatchOperation> {
+    let mut operations = tests_of(&fence.uid, fence.generation);
+    operations.extend(take_token(&fence.token));
+    operations
+}
+
+/// The patch that restarts a validator: it tests what the decision rested on, adds our parts where they are
+/// missing or outdated, carries the membership and the time, and uses the token up.
 ///
 /// `object` is the StatefulSet as read uncached. The time is later than that of the last restart even if the wall
 /// clock went back, since by that an admission tells this write from all others.
@@ -25,6 +54,7 @@ use crate::{
 pub fn restart_patch(
     object: &Value,
     start: &Start,
+    token: &str,
     at: Timestamp,
 ) -> Result<Vec<PatchOperation>, CannotInject> {
     let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
@@ -35,22 +65,14 @@ pub fn restart_patch(
     let next_second =
         stored.and_then(|stored| stored.checked_add(jiff::SignedDuration::from_secs(1)).ok());
     let at = next_second.map_or(at, |next| next.max(at));
-    let test = |path: &str, value: Value| {
-        PatchOperation::Test(TestOperation {
-            path: injection::pointer(path),
-            value,
-        })
-    };
-    let mut operations = vec![
-        test("/metadata/uid", json!(start.uid)),
-        test("/metadata/generation", json!(start.generation)),
-    ];
+    let mut operations = tests_of(&start.uid, start.generation);
     if let Some(carried) = &start.carried {
         operations.push(test(
             &injection::annotation_path("/spec/template", names::MEMBERSHIP),
             json!(carried),
         ));
     }
+    operations.extend(take_token(token));
     let our_port = OurPort::of(&[Template::new(template)]);
     let wanted = Wanted {
         port: start.port,
@@ -65,4 +87,23 @@ pub fn restart_patch(
         &our_port,
     )?);
     Ok(operations)
+}
+
+fn tests_of(uid: &str, generation: i64) -> Vec<PatchOperation> {
+    vec![
+        test("/metadata/uid", json!(uid)),
+        test("/metadata/generation", json!(generation)),
+    ]
+}
+
+fn take_token(token: &str) -> [PatchOperation; 2] {
+    let path = injection::annotation_path("", names::TURN);
+    [test(&path, json!(token)), injection::remove(&path)]
+}
+
+fn test(path: &str, value: Value) -> PatchOperation {
+    PatchOperation::Test(TestOperation {
+        path: injection::pointer(path),
+        value,
+    })
 }

@@ -19,6 +19,8 @@ pub enum Stale {
     NotInjected,
     /// Its pods were started for another membership.
     Membership,
+    /// Nobody of its network has been Ready for a while: all were started with addresses that are gone.
+    Outage,
 }
 
 impl Stale {
@@ -29,7 +31,14 @@ impl Stale {
             Self::Incomplete => "Incomplete",
             Self::NotInjected => "NotInjected",
             Self::Membership => "Membership",
+            Self::Outage => "Outage",
         }
+    }
+
+    /// Whether the restart is one that brings our parts in.
+    #[must_use]
+    pub const fn is_adoption(self) -> bool {
+        matches!(self, Self::Incomplete | Self::NotInjected)
     }
 }
 
@@ -82,14 +91,22 @@ pub enum Held {
     #[error("the restart of {0} does not get done; nobody else is restarted before it is repaired")]
     Stuck(NodeName),
     /// It is down itself.
-    #[error("its own pods are not all Ready")]
+    #[error("its own pods are not all Ready, or for too short a time")]
     NotReady,
-    /// Others are down.
-    #[error("{0} is down, mid-rollout, or Ready for too short a time")]
+    /// Others are down or restart.
+    #[error("{0} restarts, is down, or is Ready for too short a time")]
     Budget(NodeName),
-    /// Somebody else goes first.
-    #[error("{0} is restarted first")]
-    After(NodeName),
+    /// Somebody that was down as well goes first.
+    #[error("{0} is restarted first, and has to run and be listed before the next one")]
+    Behind(NodeName),
+    /// A quorum set would not be met.
+    #[error("with those that are down already, the quorum set of {0} would not be met")]
+    Quorum(NodeName),
+    /// A quorum set is never met without it.
+    #[error(
+        "--on-zero-tolerance hold: the quorum set of {0} is not met without it, whoever else is up"
+    )]
+    ZeroTolerance(NodeName),
 }
 
 impl Held {
@@ -112,7 +129,9 @@ impl Held {
             Self::Stuck(_) => "Stuck",
             Self::NotReady => "NotReady",
             Self::Budget(_) => "Budget",
-            Self::After(_) => "After",
+            Self::Behind(_) => "Behind",
+            Self::Quorum(_) => "Quorum",
+            Self::ZeroTolerance(_) => "ZeroTolerance",
         }
     }
 }
@@ -152,15 +171,58 @@ pub struct Start {
     pub hash: MembershipHash,
     /// The membership that its template has now.
     pub carried: Option<String>,
+    /// The token of a turn that it has now.
+    pub turn: Option<String>,
     /// Its peer port.
     pub port: PeerPort,
+    /// It has been down for long, and so takes nothing away from its network.
+    pub was_down: bool,
+    /// Nobody of its network is Ready.
+    pub outage: bool,
+    /// The member whose quorum set is not met meanwhile.
+    pub halts: Option<NodeName>,
+}
+
+/// A pod that is not Ready, and that Kubernetes doesn't replace though a restart of ours wants it to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// Its node.
+    pub node: NodeName,
+    /// Its name.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// The token of a restart that was not carried out, and is to be taken away so that it never will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fence {
+    /// Whose.
+    pub node: NodeName,
+    /// Uid of its StatefulSet.
+    pub uid: String,
+    /// Generation of its StatefulSet: with another one the restart may have been carried out.
+    pub generation: i64,
+    /// The token.
+    pub token: String,
+}
+
+/// Something that people should know, told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// About whom.
+    pub node: NodeName,
+    /// One word.
+    pub reason: &'static str,
+    /// In plain words.
+    pub note: String,
 }
 
 /// What a stale member gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It may restart now.
-    Start(Start),
+    Start(Box<Start>),
     /// It waits.
     Held(Stale, Held),
 }
@@ -168,17 +230,29 @@ pub enum Verdict {
 /// What is to be done about the stale members of a namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// By name; members that are not stale are not in here.
+    /// By name; who is not due is not in here.
     pub verdicts: BTreeMap<NodeName, Verdict>,
+    /// Pods to delete.
+    pub deletions: Vec<Deletion>,
+    /// Tokens to take away.
+    pub fences: Vec<Fence>,
+    /// What people should know.
+    pub notices: Vec<Notice>,
     /// When time alone may change a verdict.
     pub look_again: Option<Moment>,
 }
 
 impl Plan {
+    /// Whether anything is to be done, and so to be decided once more on what the API server has now.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.starts().next().is_none() && self.deletions.is_empty() && self.fences.is_empty()
+    }
+
     /// The restarts that may start now.
     pub fn starts(&self) -> impl Iterator<Item = &Start> {
         self.verdicts.values().filter_map(|verdict| match verdict {
-            Verdict::Start(start) => Some(start),
+            Verdict::Start(start) => Some(&**start),
             Verdict::Held(..) => None,
         })
     }

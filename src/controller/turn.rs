@@ -1,0 +1,195 @@
+//! The writes of a restart, in the order that keeps two processes from restarting two validators at once. Why that
+//! is so is told in [`crate::domain::turn`].
+
+use jiff::Timestamp;
+use json_patch::PatchOperation;
+use kube::{
+    Api, Client,
+    api::{DeleteParams, Patch, Preconditions},
+};
+
+use super::{
+    apply::{LIST, apply_list, params},
+    error::{ReconcileError, is_invalid, request},
+    fresh::Fresh,
+};
+use crate::{
+    api::{PodObject, StatefulSetObject},
+    domain::{
+        node::NodeName,
+        peer_list::PeerList,
+        rollout::{Deletion, Fence, Start, fence_patch, restart_patch, token_patch},
+        snapshot::StatefulSetView,
+        turn::Turn,
+    },
+};
+
+/// What a restart of a validator is carried out with.
+#[derive(Clone, Copy)]
+pub(crate) struct Errand<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) namespace: &'a str,
+    /// A text that was never a token before.
+    pub(crate) token: &'a str,
+    pub(crate) at: Timestamp,
+}
+
+/// Restarts a validator: gives its StatefulSet a token, takes the network's turn, and patches the template. The
+/// decision rested on `fresh`, and `list` is part of it; both follow what is written. Gives back the generation that
+/// the StatefulSet has then.
+///
+/// # Errors
+/// [`ReconcileError::Conflict`] where anything is another by now: it is read and decided again, never repeated as it
+/// was.
+pub(crate) async fn restart(
+    errand: Errand<'_>,
+    fresh: &mut Fresh,
+    list: &mut PeerList,
+    start: &Start,
+) -> Result<i64, ReconcileError> {
+    let Errand {
+        client,
+        namespace,
+        token,
+        at,
+    } = errand;
+    let gone = |what: &str| ReconcileError::Conflict {
+        what: what.to_owned(),
+    };
+    let object = fresh.stateful_sets.get(&start.node);
+    let object = object.ok_or_else(|| gone("the StatefulSet"))?;
+    let stored = fresh.config_map.as_ref().ok_or_else(|| gone(LIST))?;
+    let set = Set {
+        client,
+        namespace,
+        node: &start.node,
+    };
+
+    let seen = start.turn.as_deref();
+    let operations = token_patch(&document(object), start, token);
+    let object = set
+        .patch(operations, |now| is_as_decided_on(now, start, seen))
+        .await?;
+
+    let network = start.network.as_str().to_owned();
+    list.notes.turns.insert(network, turn(start, token));
+    let written = apply_list(client, namespace, list, Some(stored), at).await?;
+    fresh.config_map = Some(written);
+
+    let operations = restart_patch(&document(&object), start, token, at).map_err(|why| {
+        let node = start.node.clone();
+        ReconcileError::CannotInject { node, why }
+    })?;
+    let written = set
+        .patch(operations, |now| is_as_decided_on(now, start, Some(token)))
+        .await?;
+    let written = StatefulSetView::from(&written);
+    if written.template.membership.as_deref() == Some(start.hash.as_str()) {
+        Ok(written.generation)
+    } else {
+        Err(ReconcileError::NotTaken(start.node.clone()))
+    }
+}
+
+/// Takes the token of a restart away that was not carried out: now it never will be.
+///
+/// # Errors
+/// [`ReconcileError::Conflict`] where it was carried out, or fenced, a moment ago.
+pub(crate) async fn fence(
+    client: &Client,
+    namespace: &str,
+    fence: &Fence,
+) -> Result<(), ReconcileError> {
+    let set = Set {
+        client,
+        namespace,
+        node: &fence.node,
+    };
+    let is_as_seen = |now: &StatefulSetView| {
+        (now.uid.as_str(), now.generation) == (fence.uid.as_str(), fence.generation)
+            && now.turn.as_deref() == Some(fence.token.as_str())
+    };
+    set.patch(fence_patch(fence), is_as_seen).await.map(drop)
+}
+
+/// Deletes a pod, if it still is as it was when it was not Ready.
+///
+/// # Errors
+/// [`ReconcileError::Conflict`] where it isn't, or is gone.
+pub(crate) async fn delete_pod(
+    client: &Client,
+    namespace: &str,
+    deletion: &Deletion,
+    pod: &PodObject,
+) -> Result<(), ReconcileError> {
+    let params = DeleteParams {
+        preconditions: Some(Preconditions {
+            uid: Some(deletion.uid.clone()),
+            resource_version: pod.metadata.resource_version.clone(),
+        }),
+        ..DeleteParams::default()
+    };
+    let api = Api::<PodObject>::namespaced(client.clone(), namespace);
+    let what = format!("pod {}", deletion.pod);
+    let deleted = request("delete", &what, api.delete(&deletion.pod, &params)).await;
+    match deleted {
+        Err(ReconcileError::Api { what, source, .. }) if matches!(&*source, kube::Error::Api(status) if status.code == 404) => {
+            Err(ReconcileError::Conflict { what })
+        }
+        other => other.map(drop),
+    }
+}
+
+/// One StatefulSet at the API server.
+struct Set<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+    node: &'a NodeName,
+}
+
+impl Set<'_> {
+    /// Patches it. A failed test looks like a refusal; reading again tells which it was.
+    async fn patch(
+        &self,
+        operations: Vec<PatchOperation>,
+        is_as_decided_on: impl Fn(&StatefulSetView) -> bool,
+    ) -> Result<StatefulSetObject, ReconcileError> {
+        let api = Api::<StatefulSetObject>::namespaced(self.client.clone(), self.namespace);
+        let (name, what) = (self.node.as_str(), format!("StatefulSet {}", self.node));
+        let patch = Patch::Json::<()>(json_patch::Patch(operations));
+        match request("patch", &what, api.patch(name, &params(), &patch)).await {
+            Err(ReconcileError::Api { verb, what, source }) if is_invalid(&source) => {
+                let now = request("get", &what, api.get(name)).await?;
+                Err(if is_as_decided_on(&StatefulSetView::from(&now)) {
+                    ReconcileError::Refused { verb, what, source }
+                } else {
+                    ReconcileError::Conflict { what }
+                })
+            }
+            written => written,
+        }
+    }
+}
+
+fn document(object: &StatefulSetObject) -> serde_json::Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn turn(start: &Start, token: &str) -> Turn {
+    Turn {
+        network: start.network.as_str().to_owned(),
+        node: start.node.to_string(),
+        uid: start.uid.clone(),
+        generation: start.generation,
+        reason: start.reason.reason().to_owned(),
+        hash: start.hash.to_string(),
+        outage: start.outage,
+        token: token.to_owned(),
+    }
+}
+
+fn is_as_decided_on(now: &StatefulSetView, start: &Start, turn: Option<&str>) -> bool {
+    (now.uid.as_str(), now.generation) == (start.uid.as_str(), start.generation)
+        && now.template.membership == start.carried
+        && now.turn.as_deref() == turn
+}

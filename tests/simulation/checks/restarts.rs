@@ -6,6 +6,7 @@ use stellar_peers::sandbox::Author;
 
 use super::{Check, ensure};
 use crate::{
+    deeds::Deed,
     gates,
     observer::Observer,
     truth::{Validator, pod_of},
@@ -70,6 +71,7 @@ pub(crate) fn all(
         reason: match old.parts {
             Parts::None => "adoption",
             Parts::Some => "completion",
+            Parts::All if old.membership == new.membership => "outage",
             Parts::All => "membership",
         },
         hash: new.membership.clone().unwrap_or_default(),
@@ -100,6 +102,7 @@ pub(crate) fn all(
         nothing_starts_before_membership_settles(&scene),
         no_quorum_set_is_broken(&scene),
         nobody_down_is_restarted(&scene),
+        nobody_goes_on_past_one_that_is_stuck(&scene),
     ];
     observer.restarts.count += 1;
     observer.figures.restarts += 1;
@@ -185,6 +188,16 @@ fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
     let Some(last) = observer.restarts.last.get(*uid) else {
         return Ok(());
     };
+    if restart.reason == "outage" && last.reason == "outage" {
+        let is_over = |it: &Validator| !it.ready.always(last.at, scene.issued, |ready| !ready);
+        let is_over = observer
+            .truth
+            .of(&restart.network)
+            .any(|(_, it)| is_over(it));
+        return ensure(is_over, "R7c", "at most one restart an outage", || {
+            restart.name.clone()
+        });
+    }
     let is_known = observer.record_lost.is_none_or(|lost| lost < last.at);
     let has_left = scene
         .validator
@@ -350,5 +363,39 @@ fn nobody_down_is_restarted(scene: &Scene<'_>) -> Check {
         "R23",
         "nobody who is down is restarted",
         || scene.restart.name.clone(),
+    )
+}
+
+/// R25: a restart that does not get done stops all others of its network, unless nobody of it is Ready.
+fn nobody_goes_on_past_one_that_is_stuck(scene: &Scene<'_>) -> Check {
+    let Scene {
+        observer, issued, ..
+    } = scene;
+    let (lag, after) = (observer.plan.lag(), observer.plan.policy.stuck_after);
+    let is_stuck = |(name, it): &(&String, &Validator)| {
+        let uid = it.candidate.now().as_ref();
+        let last = uid.and_then(|uid| observer.restarts.last.get(uid));
+        last.is_some_and(|last| {
+            last.at + after + lag < *issued
+                && it.settled.always(last.at, *issued, |settled| !settled)
+                && it.recorded.always(last.at, *issued, |recorded| *recorded)
+                && name.as_str() == last.name
+        })
+    };
+    let is_outage = |it: &Validator| {
+        it.ready
+            .always(issued.saturating_sub(lag), *issued, |ready| !ready)
+    };
+    let is_outage = observer
+        .truth
+        .of(&scene.restart.network)
+        .all(|(_, it)| is_outage(it));
+    let stuck = scene.others().find(is_stuck).map(|(name, _)| name);
+    let is_clock_true = !observer.plan.deeds.contains(&Deed::StepClock);
+    ensure(
+        stuck.is_none() || is_outage || !is_clock_true,
+        "R25",
+        "a restart that does not get done stops all others",
+        || format!("{} though {stuck:?} is stuck", scene.restart.name),
     )
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use kube::core::PartialObjectMetadata;
+use kube::core::PartialObjectMeta;
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
@@ -133,7 +133,7 @@ impl Rounds {
                 if node.metadata.finalizers.is_none() {
                     self.set_finalizers(&name, &[FINALIZER]).await?;
                 }
-                let is_it = |set: &PartialObjectMetadata<DynamicObject>| {
+                let is_it = |set: &PartialObjectMeta<DynamicObject>| {
                     set.metadata.name.as_ref() == Some(&name)
                 };
                 if !sets.iter().any(is_it) {

@@ -215,7 +215,7 @@ fn draw_policy(random: &mut Random) -> Policy {
         settle_leave: random.time(secs(6), secs(12)),
         min_ready: random.time(secs(2), secs(5)),
         bootstrap_after: random.time(secs(4), secs(8)),
-        stuck_after: secs(60),
+        stuck_after: random.time(secs(20), secs(60)),
         max_unavailable: NonZeroUsize::new(max_unavailable).expect("1 at least"),
         ..Policy::default()
     }

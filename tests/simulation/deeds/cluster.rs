@@ -40,7 +40,8 @@ impl World {
             Deed::HoldReady => {
                 if let Some(pod) = self.random.take(&mut pods) {
                     self.sandbox.hold_ready(NAMESPACE, &pod);
-                    self.for_a_while(Undo::Release(pod));
+                    let most = self.plan.policy.stuck_after * 3;
+                    self.later(Duration::from_secs(1), most, Undo::Release(pod));
                 }
             }
             _ => self.move_address(pods).await,

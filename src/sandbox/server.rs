@@ -10,10 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::{
-    sync::{Notify, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::Notify, task::JoinHandle};
 use tower::BoxError;
 
 use super::{
@@ -33,9 +30,9 @@ use super::{
 
 /// Whether clients reach the server. A new epoch breaks what was open in the old one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
-    pub(super) is_up: bool,
-    pub(super) epoch: u64,
+struct Link {
+    is_up: bool,
+    epoch: u64,
 }
 
 /// What lies behind the lock.
@@ -61,7 +58,9 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     state: Mutex<State>,
     faults: Mutex<Option<FaultHook>>,
-    link: watch::Sender<Link>,
+    link: Mutex<Link>,
+    /// Wakes all watches when the link changes: in their order, which a channel would draw by lot.
+    pub(super) relinked: Arc<Notify>,
     /// Wakes the controllers.
     pub(super) work: Notify,
 }
@@ -74,16 +73,16 @@ impl Inner {
             pages: BTreeMap::new(),
             kubelet: KubeletState::default(),
         };
-        let (link, _) = watch::channel(Link {
-            is_up: true,
-            epoch: 0,
-        });
         Self {
             clock: Clock::starting_at(options.epoch),
             options,
             state: Mutex::new(state),
             faults: Mutex::new(None),
-            link,
+            link: Mutex::new(Link {
+                is_up: true,
+                epoch: 0,
+            }),
+            relinked: Arc::default(),
             work: Notify::new(),
         }
     }
@@ -94,26 +93,31 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn link(&self) -> watch::Receiver<Link> {
-        self.link.subscribe()
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of times that all connections broke.
+    pub(super) fn epoch(&self) -> u64 {
+        self.link().epoch
     }
 
     pub(super) fn set_available(&self, is_up: bool) {
-        self.link.send_if_modified(|link| {
-            let changes = link.is_up != is_up;
-            link.is_up = is_up;
-            link.epoch += u64::from(changes && !is_up);
-            changes
-        });
+        let mut link = self.link();
+        link.epoch += u64::from(link.is_up && !is_up);
+        link.is_up = is_up;
+        drop(link);
+        self.relinked.notify_waiters();
         self.work.notify_one();
     }
 
     pub(super) fn break_watches(&self) {
-        self.link.send_modify(|link| link.epoch += 1);
+        self.link().epoch += 1;
+        self.relinked.notify_waiters();
     }
 
     pub(super) fn is_available(&self) -> bool {
-        self.link.borrow().is_up
+        self.link().is_up
     }
 
     pub(super) fn set_faults(&self, hook: Option<FaultHook>) {

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{
     kinds::{self, Kind},
@@ -88,12 +88,11 @@ pub(super) struct Table {
     forgotten: u64,
     /// The newest event that is no longer in the history.
     lost: u64,
-    changed: watch::Sender<u64>,
+    changed: Arc<Notify>,
 }
 
 impl Table {
     fn new(kind: Arc<Kind>, forgotten: u64) -> Self {
-        let (changed, _) = watch::channel(0);
         Self {
             kind,
             served: true,
@@ -101,7 +100,7 @@ impl Table {
             history: VecDeque::new(),
             forgotten,
             lost: 0,
-            changed,
+            changed: Arc::default(),
         }
     }
 
@@ -149,8 +148,8 @@ impl Table {
     }
 
     /// Wakes at each write to this table.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
     fn forget_all(&mut self, version: u64) {
@@ -431,7 +430,7 @@ impl Store {
             table.forgotten = oldest.version;
             table.lost = oldest.version;
         }
-        table.changed.send_replace(self.version);
+        table.changed.notify_waiters();
         if let Some(witness) = &mut self.witness {
             witness(Change {
                 resource: &table.kind.plural,

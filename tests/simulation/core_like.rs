@@ -4,22 +4,20 @@ use serde_json::Value;
 
 use crate::{
     observer::Shared,
-    truth::{Running, Truth, Validator, pod_of},
+    truth::{Truth, Validator, pod_of},
 };
 
-/// Whether a running pod is connected to at least half of the others of its network that run.
+/// Whether a running pod is connected, over however many others, to at least half of the others of its network that
+/// run.
 ///
-/// It dials whom the list named when it started, if our volume is in its template; links work both ways.
+/// A pod dials whom the list named when it started, if our volume is in its template; links work both ways.
 pub(crate) fn is_ready(pod: &Value, observer: &Shared) -> bool {
     let observer = observer.lock();
     let truth = &observer.truth;
-    let Some((name, _)) = pod["metadata"]["name"]
+    let name = pod["metadata"]["name"]
         .as_str()
-        .and_then(|pod| pod.rsplit_once('-'))
-    else {
-        return false;
-    };
-    let Some(own) = truth.validators.get(name) else {
+        .and_then(|pod| pod.rsplit_once('-'));
+    let Some((name, own)) = name.and_then(|(name, _)| truth.validators.get_key_value(name)) else {
         return false;
     };
     let others: Vec<_> = truth
@@ -29,22 +27,31 @@ pub(crate) fn is_ready(pod: &Value, observer: &Shared) -> bool {
     if !others.iter().any(|(_, it)| it.is_candidate()) {
         return true;
     }
-    let running: Vec<_> = others
-        .iter()
-        .filter(|(_, it)| it.address.now().is_some())
-        .collect();
-    let linked = running
-        .iter()
-        .filter(|(other, it)| is_linked(truth, (name, own), (other, it)))
-        .count();
-    linked > 0 && 2 * linked >= running.len()
+    let runs = |it: &&(&String, &Validator)| it.1.address.now().is_some();
+    let mut apart: Vec<_> = others.iter().filter(runs).copied().collect();
+    let running = apart.len();
+    let mut reached = vec![(name, own)];
+    while let Some(from) = reached.pop() {
+        let (linked, rest) = apart
+            .into_iter()
+            .partition(|to| is_linked(truth, from, *to));
+        apart = rest;
+        reached.extend::<Vec<_>>(linked);
+    }
+    let connected = running - apart.len();
+    connected > 0 && 2 * connected >= running
 }
 
-fn is_linked(truth: &Truth, one: (&str, &Validator), other: (&str, &Validator)) -> bool {
+fn is_linked(truth: &Truth, one: (&String, &Validator), other: (&String, &Validator)) -> bool {
     let dials = |from: &str, to: &Validator| {
-        let pod: Option<&Running> = truth.pods.get(&pod_of(from));
-        let address = to.address.now().as_deref();
-        pod.is_some_and(|pod| pod.dials.lines().any(|dialled| Some(dialled) == address))
+        let pod = truth.pods.get(&pod_of(from));
+        let ip = to
+            .address
+            .now()
+            .as_deref()
+            .and_then(|address| address.split(':').next());
+        let mut dialled = pod.into_iter().flat_map(|pod| pod.dials.lines());
+        ip.is_some() && dialled.any(|address| address.split(':').next() == ip)
     };
     dials(one.0, other.1) || dials(other.0, one.1)
 }

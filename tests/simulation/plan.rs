@@ -138,6 +138,10 @@ impl Plan {
             repeats: if random.percent(mood) { 30 } else { 0 },
         };
         let is_core_like = gates::COLD_RESTART && random.percent(20);
+        let deeds = deeds
+            .into_iter()
+            .filter(|deed| !(is_core_like && *deed == Deed::DropAnnotations));
+        let deeds = deeds.collect();
         let policy = draw_policy(&mut random);
         Self {
             timing: draw_timing(&mut random),
@@ -248,12 +252,14 @@ fn draw_validators(random: &mut Random) -> Vec<NewValidator> {
         .map(|index| new_validator(random, index, two, charts))
         .collect();
     if gates::QUORUM && random.percent(40) {
-        let names: Vec<String> = validators.iter().map(|it| it.name.clone()).collect();
-        for validator in validators
-            .iter_mut()
-            .filter(|it| it.shape == Shape::Operator)
-        {
-            validator.quorum = Some(QuorumSet::draw(random, &names));
+        for network in NETWORKS {
+            let all = || validators.iter().filter(|it| it.network == network);
+            let names: Vec<String> = all().map(|it| it.name.clone()).collect();
+            let declares =
+                |it: &&mut NewValidator| it.network == network && it.shape == Shape::Operator;
+            for validator in validators.iter_mut().filter(declares) {
+                validator.quorum = Some(QuorumSet::draw(random, &names));
+            }
         }
     }
     validators

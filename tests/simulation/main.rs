@@ -11,6 +11,7 @@ mod faults;
 mod figures;
 mod gates;
 mod history;
+mod logs;
 mod observer;
 mod options;
 mod people;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn play_one(seed: u64) -> ExitCode {
+    logs::collect();
     let outcome = runner::play(seed, true);
     print!("{}", outcome.trace);
     match outcome.violation {

@@ -104,6 +104,9 @@ impl Observer {
     pub(crate) fn tell(&mut self, who: &str, what: impl std::fmt::Display) {
         let now = self.now();
         if let Some(trace) = &mut self.trace {
+            for line in crate::logs::take().lines() {
+                let _ = writeln!(trace, "{:>9.3}  log       {line}", now.as_secs_f64());
+            }
             let _ = writeln!(trace, "{:>9.3}  {who:<9} {what}", now.as_secs_f64());
         }
     }

@@ -96,10 +96,11 @@ struct Rounds {
     written: BTreeMap<String, Written>,
 }
 
-/// The objects of a StellarNode as they were last written.
+/// What was last written for a StellarNode.
 struct Written {
+    /// The version of the StellarNode.
+    version: Option<String>,
     config: Value,
-    set: Value,
     at: Instant,
 }
 
@@ -139,9 +140,22 @@ impl Rounds {
                 if !sets.iter().any(is_it) {
                     self.written.remove(&name);
                 }
+                validators.push(name.clone());
+                let version = node.metadata.resource_version.clone();
+                let is_at_rest =
+                    |it: &Written| it.version == version && it.at.elapsed() < self.options.rest;
+                if self.written.get(&name).is_some_and(is_at_rest) {
+                    continue;
+                }
                 let node = serde_json::to_value(&node).map_err(kube::Error::SerdeError)?;
-                self.write(&name, &node).await?;
-                validators.push(name);
+                let config = self.write(&name, &node).await?;
+                let at = Instant::now();
+                let written = Written {
+                    version,
+                    config,
+                    at,
+                };
+                self.written.insert(name, written);
             }
         }
         for set in sets {
@@ -176,15 +190,12 @@ impl Rounds {
         Ok(())
     }
 
-    async fn write(&mut self, name: &str, node: &Value) -> Result<(), kube::Error> {
+    /// Writes the objects of a StellarNode; gives back its ConfigMap.
+    async fn write(&self, name: &str, node: &Value) -> Result<Value, kube::Error> {
         let config = config_map(node);
         let mut set = stateful_set(node, &self.options);
         let parameters = PatchParams::apply(MANAGER).force();
-        let before = self.written.get(name);
-        if before.is_some_and(|it| it.set == set && it.at.elapsed() < self.options.rest) {
-            return Ok(());
-        }
-        if before.is_none_or(|it| it.config != config) {
+        if self.written.get(name).is_none_or(|it| it.config != config) {
             self.configs
                 .patch(
                     &format!("{name}-config"),
@@ -193,11 +204,6 @@ impl Rounds {
                 )
                 .await?;
         }
-        let written = Written {
-            config,
-            set: set.clone(),
-            at: Instant::now(),
-        };
         let (first, second) = if self.parity {
             ("even", "odd")
         } else {
@@ -206,15 +212,13 @@ impl Rounds {
         set["metadata"]["labels"]["stellar.org/reconcile"] = first.into();
         set["metadata"]["labels"]["stellar.org/previous-reconcile"] = second.into();
         match self.options.mode {
-            WriteMode::Apply => self
-                .sets
-                .patch(name, &parameters, &Patch::Apply(&set))
-                .await
-                .map(drop)?,
+            WriteMode::Apply => {
+                let apply = Patch::Apply(&set);
+                self.sets.patch_metadata(name, &parameters, &apply).await?;
+            }
             WriteMode::Replace => self.replace(name, set).await?,
         }
-        self.written.insert(name.to_owned(), written);
-        Ok(())
+        Ok(config)
     }
 
     async fn replace(&self, name: &str, mut set: Value) -> Result<(), kube::Error> {

@@ -16,7 +16,13 @@ impl<T: Clone + PartialEq> History<T> {
         if *self.now() == value {
             return false;
         }
-        self.0.push((now, value));
+        // What lasts for no time is nothing that anybody could know.
+        if self.0.len() > 1 && self.0[self.0.len() - 1].0 == now {
+            self.0.pop();
+        }
+        if *self.now() != value {
+            self.0.push((now, value));
+        }
         true
     }
 

@@ -162,12 +162,12 @@ impl Plan {
                 interval: if random.percent(10) {
                     millis(300)
                 } else {
-                    random.time(secs(1), secs(5))
+                    random.time(secs(2), secs(8))
                 },
-                rest: if random.percent(10) {
+                rest: if random.percent(5) {
                     Duration::ZERO
                 } else {
-                    random.time(secs(5), secs(60))
+                    random.time(secs(10), secs(90))
                 },
                 node_name: None,
                 has_claim: true,

@@ -34,8 +34,8 @@ pub(crate) struct Validator {
     pub(crate) recorded: History<bool>,
     /// Why nobody may restart it.
     pub(crate) held: History<Option<&'static str>>,
-    /// Uid of the StatefulSet that has been Ready.
-    pub(crate) was_ready: Option<String>,
+    /// The record has named it.
+    pub(crate) was_listed: bool,
 }
 
 impl Validator {
@@ -49,7 +49,7 @@ impl Validator {
             settled: History::of(false),
             recorded: History::of(false),
             held: History::of(None),
-            was_ready: None,
+            was_listed: false,
         }
     }
 
@@ -185,6 +185,7 @@ impl Truth {
             .list
             .as_ref()
             .and_then(|list| list.record.as_ref()?.get(name));
+        let is_listed = recorded.is_some();
         let is_recorded = candidate.is_some_and(|set| {
             set.has_joined || recorded.is_some_and(|it| it.is_member && it.uid == set.uid)
         });
@@ -212,9 +213,7 @@ impl Truth {
             .entry(name.to_owned())
             .or_insert_with(Validator::new);
         let before = validator.network.now().clone();
-        if is_ready && uid.is_some() {
-            validator.was_ready.clone_from(&uid);
-        }
+        validator.was_listed |= is_listed;
         let is_other = [
             validator.candidate.set(now, uid),
             validator.network.set(now, network.clone()),

@@ -5,7 +5,11 @@ use std::time::Duration;
 use stellar_peers::sandbox::operator::WriteMode;
 
 use super::Violation;
-use crate::{observer::Observer, truth::Truth, view::Parts};
+use crate::{
+    observer::Observer,
+    truth::{Truth, Validator},
+    view::Parts,
+};
 
 /// How long nobody of ours may have written.
 const REST: Duration = Duration::from_secs(60);
@@ -110,6 +114,9 @@ fn stale(observer: &Observer) -> Option<String> {
         .filter(|(_, it)| it.is_candidate())
         .find_map(|(name, it)| {
             let set = truth.sets.get(name)?;
+            if is_held_by_quorum(observer, name, it) {
+                return None;
+            }
             let hash = truth.hash(it.network.now());
             let has_peers = truth
                 .of(it.network.now())
@@ -128,6 +135,23 @@ fn stale(observer: &Observer) -> Option<String> {
                 None
             }
         })
+}
+
+/// With those that left, some other's quorum set would not be met: that stays so until its set is changed.
+fn is_held_by_quorum(observer: &Observer, name: &str, it: &Validator) -> bool {
+    let truth = &observer.truth;
+    let is_up = |other: &str| {
+        let other = truth.validators.get(other);
+        other.is_none_or(|it| it.is_candidate() && *it.settled.now())
+    };
+    let others = truth
+        .of(it.network.now())
+        .filter(|(other, it)| *other != name && it.is_candidate());
+    let mut sets = others.filter_map(|(other, _)| observer.quorum_sets.get(other));
+    sets.any(|set| {
+        set.is_satisfied(&|other| other != name)
+            && !set.is_satisfied(&|other| other != name && is_up(other))
+    })
 }
 
 /// R20: restarts in all.

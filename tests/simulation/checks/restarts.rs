@@ -297,7 +297,9 @@ fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
         return Ok(());
     };
     let (_, since) = history.at(scene.issued);
-    let was_known = since + scene.observer.plan.lag() <= scene.issued;
+    let lag = scene.observer.plan.lag();
+    let lasted = history.span_before(scene.issued);
+    let was_known = since + lag <= scene.issued && lasted.is_some_and(|lasted| lasted > lag);
     ensure(
         !was_known || scene.issued - since >= scene.observer.plan.policy.settle,
         "R21",
@@ -317,7 +319,8 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
     if !gates::QUORUM || !scene.is_of_ready {
         return Ok(());
     }
-    let truth = &scene.observer.truth;
+    let observer = scene.observer;
+    let truth = &observer.truth;
     let name = scene.restart.name.as_str();
     let is_down = |other: &str| {
         truth.validators.get(other).is_some_and(|it| {
@@ -327,7 +330,10 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
                 scene.issued,
                 Option::is_none,
             );
-            was_out || scene.is_known_down(other, it)
+            let is_known = observer
+                .record_lost
+                .is_none_or(|lost| lost < it.candidate.at(scene.issued).1);
+            (was_out && it.was_listed && is_known) || scene.is_known_down(other, it)
         })
     };
     for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {

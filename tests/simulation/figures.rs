@@ -1,6 +1,6 @@
 //! What happened in runs, in numbers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// Counts of one run, or the sum of many.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,11 @@ impl Figures {
         self.events.values().sum()
     }
 
+    /// Seeds a second of real time, rounded.
+    pub(crate) fn seeds_a_second(&self, took: Duration) -> u128 {
+        u128::from(self.seeds) * 1000 / took.as_millis().max(1)
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.seeds += other.seeds;
         self.virtual_time += other.virtual_time;
@@ -32,5 +37,27 @@ impl Figures {
         for (event, count) in &other.events {
             *self.events.entry(event).or_default() += count;
         }
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            restarts,
+            requests,
+            lists,
+            ..
+        } = self;
+        let hours = self.virtual_time.as_secs_f64() / 3600.0;
+        let faults = self.faults();
+        writeln!(
+            f,
+            "{hours:.1} virtual hours, {restarts} restarts, {lists} lists, {requests} requests of ours, {faults} faults:"
+        )?;
+        let events = self
+            .events
+            .iter()
+            .map(|(event, count)| format!("{event} {count}"));
+        f.write_str(&events.collect::<Vec<_>>().join(", "))
     }
 }

@@ -41,7 +41,7 @@ impl<T: Clone + PartialEq> History<T> {
     pub(crate) fn span_before(&self, moment: Duration) -> Option<Duration> {
         let later = self.0.partition_point(|(since, _)| *since <= moment).max(1);
         let before = later.checked_sub(2)?;
-        Some(self.0[later - 1].0 - self.0[before].0)
+        Some(self.0[later - 1].0.saturating_sub(self.0[before].0))
     }
 
     /// Whether `holds` was true of every value from one moment to another, that before a change at `from` apart.

@@ -4,6 +4,11 @@
 //! `make sim` plays many seeds, `make sim SEED=123` one with its trace. Everything that happens in a run is a function
 //! of its seed: a seed that fails is a complete bug report.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "this is a test program of its own, which tells what it found"
+)]
+
 mod checks;
 mod core_like;
 mod deeds;
@@ -27,9 +32,10 @@ mod view;
 mod webhooks;
 mod world;
 
-use std::{process::ExitCode, time::Instant};
+use std::process::ExitCode;
 
 use options::Task;
+use runner::{Failure, Stopwatch};
 
 /// Of each so many seeds one is played twice.
 const TWICE_EVERY: u64 = 100;
@@ -65,53 +71,41 @@ fn play_one(seed: u64) -> ExitCode {
 }
 
 fn play_many(first: u64, count: u64) -> ExitCode {
-    let start = Instant::now();
+    let watch = Stopwatch::start();
     let (figures, failures) = runner::play_many(first, count);
-    let took = start.elapsed();
-    for failure in &failures {
-        println!("seed {}: {}", failure.seed, failure.violation);
-        println!("  again: make sim SEED={}", failure.seed);
+    let took = watch.elapsed();
+    for Failure { seed, violation } in &failures {
+        println!("seed {seed}: {violation}");
+        println!("  again: make sim SEED={seed}");
     }
-    if let Some(failure) = failures.first() {
-        let trace = runner::play(failure.seed, true).trace;
-        let lines: Vec<&str> = trace.lines().collect();
-        println!("the end of seed {}:", failure.seed);
-        lines[lines.len().saturating_sub(TAIL_LINES)..]
-            .iter()
-            .for_each(|line| println!("{line}"));
+    if let Some(Failure { seed, .. }) = failures.first() {
+        println!("the end of seed {seed}:\n{}", tail(*seed));
     }
-    let strays: Vec<u64> = (first..first + count.div_ceil(TWICE_EVERY))
-        .filter(|seed| differs(*seed))
-        .collect();
+    let twice = first..first + count.div_ceil(TWICE_EVERY);
+    let strays: Vec<u64> = twice.filter(|seed| differs(*seed)).collect();
     for seed in &strays {
         println!("seed {seed}: two runs differ");
     }
+    let (pace, seconds) = (figures.seeds_a_second(took), took.as_secs_f64());
     println!(
-        "{} seeds in {:.1} s ({:.0} a second), {:.1} virtual hours, {} restarts, {} lists, {} requests of ours, {} faults",
-        figures.seeds,
-        took.as_secs_f64(),
-        figures.seeds as f64 / took.as_secs_f64(),
-        figures.virtual_time.as_secs_f64() / 3600.0,
-        figures.restarts,
-        figures.lists,
-        figures.requests,
-        figures.faults(),
+        "{} seeds in {seconds:.1} s, {pace} a second; {figures}",
+        figures.seeds
     );
-    let events = figures
-        .events
-        .iter()
-        .map(|(event, count)| format!("{event} {count}"));
-    println!("{}", events.collect::<Vec<_>>().join(", "));
+    let passed = figures.seeds.saturating_sub(failures.len() as u64);
     let failed = failures.len() + strays.len();
-    println!(
-        "{} passed, {failed} failed",
-        figures.seeds - failures.len().min(figures.seeds as usize) as u64
-    );
+    println!("{passed} passed, {failed} failed");
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// The last lines of a seed's trace.
+fn tail(seed: u64) -> String {
+    let trace = runner::play(seed, true).trace;
+    let lines: Vec<&str> = trace.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
 /// Whether two runs of a seed differ in a byte of their traces.

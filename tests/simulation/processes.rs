@@ -102,7 +102,9 @@ impl Processes {
             .copied()
             .collect();
         self.coming.retain(|it| it.at > now);
-        due.iter().for_each(|it| self.start(it.is_rogue));
+        for it in &due {
+            self.start(it.is_rogue);
+        }
         self.coming.iter().map(|it| it.at).min()
     }
 
@@ -188,7 +190,9 @@ impl Processes {
             .filter(|it| it.is_rogue)
             .map(|it| it.user.clone())
             .collect();
-        rogues.iter().for_each(|user| self.crash(user));
+        for user in &rogues {
+            self.crash(user);
+        }
         for coming in &mut self.coming {
             coming.at = Instant::now();
         }

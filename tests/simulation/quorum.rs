@@ -1,5 +1,7 @@
 //! Quorum sets as the seed declares them, and what they tolerate: a model of our own, which parses nothing.
 
+use std::fmt::Write;
+
 use crate::random::Random;
 
 /// So many percent of the entries, each a validator or a set, have to agree.
@@ -58,10 +60,10 @@ impl QuorumSet {
             .iter()
             .map(|name| format!("\"${name}\""))
             .collect();
-        *toml += &format!(
-            "[{table}]\nTHRESHOLD_PERCENT = {}\nVALIDATORS = [{}]\n",
-            self.percent,
-            names.join(", ")
+        let (percent, names) = (self.percent, names.join(", "));
+        let _ = write!(
+            toml,
+            "[{table}]\nTHRESHOLD_PERCENT = {percent}\nVALIDATORS = [{names}]\n"
         );
         for (index, set) in self.inner.iter().enumerate() {
             set.write(&format!("{table}.{}", index + 1), toml);

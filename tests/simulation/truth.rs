@@ -123,7 +123,9 @@ impl Truth {
             "configmaps" if name == names::STELLAR_PEERS => {
                 self.list = is_there.then(|| ListView::of(object));
                 let known: Vec<String> = self.validators.keys().cloned().collect();
-                known.iter().for_each(|name| self.refresh(name, now));
+                for name in &known {
+                    self.refresh(name, now);
+                }
             }
             _ => {}
         }

@@ -184,7 +184,7 @@ pub(crate) fn without_our_parts(template: &Value) -> Value {
     }
     if template["metadata"]["annotations"]
         .as_object()
-        .is_none_or(|it| it.is_empty())
+        .is_none_or(serde_json::Map::is_empty)
     {
         template["metadata"]["annotations"] = Value::Null;
     }
@@ -215,7 +215,7 @@ impl ListView {
             known_peers: text(&data[names::KEY_KNOWN_PEERS]),
             is_paused: is_paused(list),
             has_turn: annotations.into_iter().flatten().any(|(key, text)| {
-                key.starts_with("peers.stellar.org/turn.") && *text != Value::from("")
+                key.starts_with("peers.stellar.org/turn.") && text.as_str() != Some("")
             }),
             record: data[names::KEY_MEMBERS].as_str().and_then(record),
         }

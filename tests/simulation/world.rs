@@ -138,7 +138,7 @@ impl World {
 
     /// Ends something after a while.
     pub(crate) fn for_a_while(&mut self, undo: Undo) {
-        self.later(Duration::from_secs(1), Duration::from_secs(60), undo);
+        self.later(Duration::from_secs(1), Duration::from_mins(1), undo);
     }
 
     /// When something that lasts ends next.

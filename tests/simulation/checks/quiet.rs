@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// How long nobody of ours may have written.
-const REST: Duration = Duration::from_secs(60);
+const REST: Duration = Duration::from_mins(1);
 
 /// What is not as it should be; none where everything is.
 pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
@@ -25,22 +25,15 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     {
         return fault("R23", "at quiet everybody is Ready", name.clone());
     }
-    let peers = truth
-        .ready_peers()
-        .iter()
-        .map(|peer| format!("{peer}\n"))
-        .collect::<String>();
-    let listed = truth
+    let peers = truth.ready_peers();
+    let listed: Vec<&str> = truth
         .list
-        .as_ref()
-        .map(|list| list.known_peers.clone())
-        .unwrap_or_default();
+        .iter()
+        .flat_map(|list| list.known_peers.lines())
+        .collect();
     if listed != peers {
-        return fault(
-            "R9",
-            "at quiet the list is true",
-            format!("{listed:?} instead of {peers:?}"),
-        );
+        let found = format!("{listed:?} instead of {peers:?}");
+        return fault("R9", "at quiet the list is true", found);
     }
     if let Some(found) = wrong_record(truth) {
         return fault("R9", "at quiet the record is true", found);

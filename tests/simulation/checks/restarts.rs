@@ -301,7 +301,7 @@ fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
     let lasted = history.span_before(scene.issued);
     let was_known = since + lag <= scene.issued && lasted.is_some_and(|lasted| lasted > lag);
     ensure(
-        !was_known || scene.issued - since >= scene.observer.plan.policy.settle,
+        !was_known || since + scene.observer.plan.policy.settle <= scene.issued,
         "R21",
         "nothing starts before membership has been unchanged for a while",
         || {

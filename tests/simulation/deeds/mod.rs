@@ -218,7 +218,7 @@ impl World {
             | Deed::WebhookSlow
             | Deed::OperatorAway => self.disturb_server(deed),
             Deed::Crash | Deed::CutOff | Deed::SecondLeader | Deed::StepClock => {
-                self.disturb_ours(deed)
+                self.disturb_ours(deed);
             }
         }
     }

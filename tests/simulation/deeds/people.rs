@@ -199,12 +199,10 @@ impl World {
                     .await;
             }
             Undo::Create(validator) => {
-                if !self.people.create(&validator).await {
-                    self.later(
-                        Duration::from_secs(1),
-                        Duration::from_secs(1),
-                        Undo::Create(validator),
-                    );
+                let second = Duration::from_secs(1);
+                let is_made = self.people.create(&validator).await;
+                if !is_made {
+                    self.later(second, second, Undo::Create(validator));
                 }
             }
             Undo::UnpauseList => {
@@ -242,11 +240,9 @@ impl World {
     }
 
     fn shape(&self, name: &str) -> Shape {
-        let all = self.plan.validators.iter().chain(&self.made);
-        all.filter(|it| it.name == name)
-            .map(|it| it.shape)
-            .last()
-            .unwrap_or(Shape::Operator)
+        let mut all = self.plan.validators.iter().chain(&self.made);
+        let validator = all.find(|it| it.name == name);
+        validator.map_or(Shape::Operator, |it| it.shape)
     }
 }
 

@@ -115,7 +115,10 @@ impl ReconcileError {
     pub const fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Refused { .. } | Self::Forbidden { .. } | Self::CannotInject { .. }
+            Self::Refused { .. }
+                | Self::Forbidden { .. }
+                | Self::CannotInject { .. }
+                | Self::NotTaken(_)
         )
     }
 

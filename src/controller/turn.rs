@@ -56,8 +56,8 @@ pub(crate) struct Carried {
 /// decision rested on `fresh`.
 ///
 /// # Errors
-/// [`ReconcileError::Conflict`] where anything is another by now: it is read and decided again, never repeated as it
-/// was.
+/// [`ReconcileError::Conflict`] where anything is another by now, [`ReconcileError::Outdated`] where it took too long:
+/// it is read and decided again, never repeated as it was.
 pub(crate) async fn restart(
     errand: Errand<'_>,
     fresh: &Fresh,
@@ -74,7 +74,8 @@ pub(crate) async fn restart(
     let changed = |what: &str| ReconcileError::Conflict {
         what: what.to_owned(),
     };
-    let timely = || is_timely().then_some(()).ok_or_else(|| changed("the time"));
+    let outdated = || ReconcileError::Outdated(start.node.clone());
+    let timely = || is_timely().then_some(()).ok_or_else(outdated);
     let object = fresh.stateful_sets.get(&start.node);
     let object = object.ok_or_else(|| changed("the StatefulSet"))?;
     let stored = fresh.config_map.as_ref().ok_or_else(|| changed(LIST))?;

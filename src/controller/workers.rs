@@ -34,6 +34,7 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
             () = lead(&context, &dirty, recheck) => {}
         }
         context.board.clear();
+        context.adoptions.clear();
     }
 }
 

@@ -57,8 +57,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         name: "a turn is not fenced",
         file: "src/domain/rollout.rs",
         edits: &[(
-            "plan.fences.extend(fence(scene, name, node));",
-            "let _ = fence(scene, name, node);",
+            "plan.fences.extend(fences(scene));",
+            "let _ = fences(scene);",
         )],
     },
     Mutation {

@@ -10,7 +10,7 @@ use stellar_peers::{
     },
 };
 
-use crate::{deeds::Deed, gates, quorum::QuorumSet, random::Random};
+use crate::{deeds::Deed, quorum::QuorumSet, random::Random};
 
 /// Where everything happens.
 pub(crate) const NAMESPACE: &str = "net";
@@ -111,8 +111,14 @@ impl Plan {
         let mut random = Random::new(seed);
         // From calm, where every check is at its sharpest, to hell.
         let mood = *random.pick(&[0, 15, 40, 80]).expect("there are some");
-        let deeds = Deed::ALL.into_iter().filter(|deed| deed.is_landed());
-        let deeds: Vec<Deed> = deeds.filter(|_| random.percent(20 + mood)).collect();
+        let (is_core_like, is_long_cut_off) = (random.percent(20), random.percent(40));
+        let deeds = Deed::ALL.into_iter().filter(|deed| {
+            let is_on = random.percent(20 + mood);
+            let fits = (is_long_cut_off || !deed.cuts_off_for_long())
+                && !(is_core_like && deed.spoils_the_list());
+            is_on && fits
+        });
+        let deeds = deeds.collect();
         let mut rate = |most: u64| {
             let on = random.percent(mood);
             let rate = random.within(1, most);
@@ -124,7 +130,7 @@ impl Plan {
             lost: rate(40),
             answer_lost: rate(60),
             held: rate(60),
-            late: if gates::TURNS { rate(60) } else { 0 },
+            late: rate(60),
             repeated: rate(60),
             crash: rate(40),
         };
@@ -137,11 +143,6 @@ impl Plan {
             breaks: if random.percent(mood) { 50 } else { 0 },
             repeats: if random.percent(mood) { 30 } else { 0 },
         };
-        let is_core_like = gates::COLD_RESTART && random.percent(20);
-        let deeds = deeds
-            .into_iter()
-            .filter(|deed| !(is_core_like && *deed == Deed::DropAnnotations));
-        let deeds = deeds.collect();
         let policy = draw_policy(&mut random);
         Self {
             timing: draw_timing(&mut random),
@@ -151,7 +152,7 @@ impl Plan {
             } else {
                 random.time(secs(1), secs(30))
             },
-            activity: random.time(secs(60), secs(180)),
+            activity: random.time(Duration::from_mins(1), secs(180)),
             pace: random.time(secs(2), secs(15)),
             operator: OperatorOptions {
                 mode: if random.percent(25) {
@@ -199,13 +200,13 @@ impl Plan {
 
     /// How long a change may stay unknown to a correct program that learns of it by a watch.
     pub(crate) fn lag(&self) -> Duration {
-        let has_trouble = self.deeds.iter().any(|deed| deed.disturbs_watches())
-            || self.rates.error + self.rates.lost > 0
-            || self.watches.breaks > 0;
-        let disturbed = if has_trouble {
-            secs(60)
-        } else {
-            Duration::ZERO
+        let is_cut_off = self.deeds.iter().any(|deed| deed.cuts_off_for_long());
+        let is_interrupted = self.deeds.iter().any(|deed| deed.interrupts_watches())
+            || self.rates.error + self.rates.lost + self.watches.breaks > 0;
+        let disturbed = match (is_cut_off, is_interrupted) {
+            (true, _) => Duration::from_mins(1),
+            (false, true) => secs(10),
+            (false, false) => Duration::ZERO,
         };
         self.watches.late * 2 + self.latency * 4 + secs(1) + disturbed
     }
@@ -219,7 +220,7 @@ fn draw_policy(random: &mut Random) -> Policy {
         settle_leave: random.time(secs(6), secs(12)),
         min_ready: random.time(secs(2), secs(5)),
         bootstrap_after: random.time(secs(4), secs(8)),
-        stuck_after: random.time(secs(20), secs(60)),
+        stuck_after: random.time(secs(20), Duration::from_mins(1)),
         max_unavailable: NonZeroUsize::new(max_unavailable).expect("1 at least"),
         ..Policy::default()
     }
@@ -251,7 +252,7 @@ fn draw_validators(random: &mut Random) -> Vec<NewValidator> {
     let mut validators: Vec<NewValidator> = (0..count)
         .map(|index| new_validator(random, index, two, charts))
         .collect();
-    if gates::QUORUM && random.percent(40) {
+    if random.percent(40) {
         for network in NETWORKS {
             let all = || validators.iter().filter(|it| it.network == network);
             let names: Vec<String> = all().map(|it| it.name.clone()).collect();

@@ -34,6 +34,8 @@ pub(crate) struct Validator {
     pub(crate) recorded: History<bool>,
     /// Why nobody may restart it.
     pub(crate) held: History<Option<&'static str>>,
+    /// Uid of the StatefulSet that has been Ready.
+    pub(crate) was_ready: Option<String>,
     /// The record has named it.
     pub(crate) was_listed: bool,
 }
@@ -49,6 +51,7 @@ impl Validator {
             settled: History::of(false),
             recorded: History::of(false),
             held: History::of(None),
+            was_ready: None,
             was_listed: false,
         }
     }
@@ -216,6 +219,9 @@ impl Truth {
             .or_insert_with(Validator::new);
         let before = validator.network.now().clone();
         validator.was_listed |= is_listed;
+        if is_ready && uid.is_some() {
+            validator.was_ready.clone_from(&uid);
+        }
         let is_other = [
             validator.candidate.set(now, uid),
             validator.network.set(now, network.clone()),

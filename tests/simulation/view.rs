@@ -138,7 +138,7 @@ impl SetView {
             is_on_delete: strategy["type"] == "OnDelete",
             partition: strategy["rollingUpdate"]["partition"].as_u64().unwrap_or(0),
             has_joined: annotation(set, names::JOINED_AT).is_some(),
-            has_turn: annotation(set, names::TURN).is_some(),
+            has_turn: annotation(set, names::TURN).is_some_and(|it| !it.starts_with("fenced")),
             membership: annotation(template, names::MEMBERSHIP).map(str::to_owned),
             restarted_at: annotation(template, names::RESTARTED_AT).map(str::to_owned),
             parts: parts(template),

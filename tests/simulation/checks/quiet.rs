@@ -5,11 +5,7 @@ use std::time::Duration;
 use stellar_peers::sandbox::operator::WriteMode;
 
 use super::Violation;
-use crate::{
-    observer::Observer,
-    truth::{Truth, Validator},
-    view::Parts,
-};
+use crate::{gates, observer::Observer, truth::Validator, view::Parts};
 
 /// How long nobody of ours may have written.
 const REST: Duration = Duration::from_mins(1);
@@ -21,7 +17,7 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     if let Some((name, _)) = truth
         .validators
         .iter()
-        .find(|(_, it)| it.is_candidate() && !it.settled.now())
+        .find(|(_, it)| it.is_candidate() && !it.settled.now() && !is_lost_newcomer(observer, it))
     {
         return fault("R23", "at quiet everybody is Ready", name.clone());
     }
@@ -35,7 +31,7 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
         let found = format!("{listed:?} instead of {peers:?}");
         return fault("R9", "at quiet the list is true", found);
     }
-    if let Some(found) = wrong_record(truth) {
+    if let Some(found) = wrong_record(observer) {
         return fault("R9", "at quiet the record is true", found);
     }
     if let Some(found) = stale(observer) {
@@ -59,7 +55,8 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     None
 }
 
-fn wrong_record(truth: &Truth) -> Option<String> {
+fn wrong_record(observer: &Observer) -> Option<String> {
+    let truth = &observer.truth;
     let candidates = truth.validators.iter().filter(|(_, it)| it.is_candidate());
     let Some(list) = &truth.list else {
         return (candidates.count() > 0).then(|| "there is no list".to_owned());
@@ -67,7 +64,7 @@ fn wrong_record(truth: &Truth) -> Option<String> {
     let Some(record) = &list.record else {
         return Some("it is not readable".to_owned());
     };
-    for (name, it) in candidates {
+    for (name, it) in candidates.filter(|(_, it)| !is_lost_newcomer(observer, it)) {
         let Some(node) = record.get(name) else {
             return Some(format!("{name} is missing"));
         };
@@ -107,7 +104,7 @@ fn stale(observer: &Observer) -> Option<String> {
         .filter(|(_, it)| it.is_candidate())
         .find_map(|(name, it)| {
             let set = truth.sets.get(name)?;
-            if is_held_by_quorum(observer, name, it) {
+            if is_held_by_quorum(observer, name, it) || is_lost_newcomer(observer, it) {
                 return None;
             }
             let hash = truth.hash(it.network.now());
@@ -128,6 +125,12 @@ fn stale(observer: &Observer) -> Option<String> {
                 None
             }
         })
+}
+
+/// Was never Ready where a pod is Ready only while it is connected.
+fn is_lost_newcomer(observer: &Observer, it: &Validator) -> bool {
+    let was_ready = it.was_ready.is_some() && it.was_ready == *it.candidate.now();
+    !gates::NEWCOMERS_ARE_HELPED && observer.plan.is_core_like && !was_ready
 }
 
 /// With those that left, some other's quorum set would not be met: that stays so until its set is changed.

@@ -101,7 +101,6 @@ pub(crate) fn all(
         nobody_held_is_restarted(&scene),
         nothing_starts_before_membership_settles(&scene),
         no_quorum_set_is_broken(&scene),
-        nobody_down_is_restarted(&scene),
         nobody_goes_on_past_one_that_is_stuck(&scene),
     ];
     observer.restarts.count += 1;
@@ -316,7 +315,7 @@ fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
 
 /// R22: a set that tolerates this member keeps enough others.
 fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
-    if !gates::QUORUM || !scene.is_of_ready {
+    if !scene.is_of_ready {
         return Ok(());
     }
     let observer = scene.observer;
@@ -333,7 +332,8 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
             let is_known = observer
                 .record_lost
                 .is_none_or(|lost| lost < it.candidate.at(scene.issued).1);
-            (was_out && it.was_listed && is_known) || scene.is_known_down(other, it)
+            let is_there = gates::DELETED_ARE_REMEMBERED || truth.nodes.contains_key(other);
+            (was_out && it.was_listed && is_known && is_there) || scene.is_known_down(other, it)
         })
     };
     for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {
@@ -356,20 +356,6 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
         )?;
     }
     Ok(())
-}
-
-/// R23: before down members go first, nobody who is down is restarted.
-fn nobody_down_is_restarted(scene: &Scene<'_>) -> Check {
-    let was_down = scene
-        .validator
-        .ready
-        .always(scene.read, scene.restart.at, |ready| !ready);
-    ensure(
-        gates::DOWN_FIRST || !was_down,
-        "R23",
-        "nobody who is down is restarted",
-        || scene.restart.name.clone(),
-    )
 }
 
 /// R25: a restart that does not get done stops all others of its network, unless nobody of it is Ready.

@@ -6,7 +6,7 @@ mod people;
 
 use std::time::Duration;
 
-use crate::{gates, world::World};
+use crate::world::World;
 
 /// One kind of thing that happens. A seed has some of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,22 +91,23 @@ impl Deed {
         Self::StepClock,
     ];
 
-    /// Whether the program can stand it yet.
-    pub(crate) fn is_landed(self) -> bool {
-        self != Self::SecondLeader || gates::TURNS
-    }
-
-    /// Whether it keeps ours from hearing of changes for a while.
-    pub(crate) fn disturbs_watches(self) -> bool {
+    /// Whether a pod that starts at the wrong moment is cut off by it until it starts again: a person has spoilt the
+    /// list.
+    pub(crate) fn spoils_the_list(self) -> bool {
         matches!(
             self,
-            Self::Compact
-                | Self::BreakWatches
-                | Self::BreakReadings
-                | Self::Outage
-                | Self::CutOff
-                | Self::Crash
+            Self::EditList | Self::DeleteList | Self::DropAnnotations
         )
+    }
+
+    /// Whether ours hear of changes much later because of it.
+    pub(crate) fn cuts_off_for_long(self) -> bool {
+        matches!(self, Self::BreakReadings | Self::Outage | Self::CutOff)
+    }
+
+    /// Whether watches have to begin anew because of it.
+    pub(crate) fn interrupts_watches(self) -> bool {
+        matches!(self, Self::Compact | Self::BreakWatches)
     }
 
     pub(crate) const fn name(self) -> &'static str {

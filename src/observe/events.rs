@@ -1,11 +1,13 @@
 //! Kubernetes Events: what a person sees in `kubectl describe`.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
 use super::error_chain;
@@ -16,6 +18,9 @@ use crate::{
 
 /// Events that wait to be sent; further ones are dropped, for they only tell what logs and status tell too.
 const QUEUE: usize = 256;
+
+/// How long the same words about the same object count as one more of the same Event.
+const SERIES: Duration = Duration::from_mins(6);
 
 /// Sends Events from a task of its own, so that no decision waits for them.
 #[derive(Clone, Debug)]
@@ -35,9 +40,16 @@ impl Events {
             controller: names::STELLAR_PEERS.to_owned(),
             instance: Some(instance),
         };
-        let recorder = Recorder::new(client, reporter);
         let task = async move {
+            // A recorder counts Events of one reason as one, and keeps the words of the first. Other words are news.
+            let mut recorders: BTreeMap<Option<String>, (Recorder, Instant)> = BTreeMap::new();
             while let Some((event, about)) = waiting.recv().await {
+                recorders.retain(|_, (_, used)| used.elapsed() < SERIES);
+                let recorder = || Recorder::new(client.clone(), reporter.clone());
+                let (recorder, used) = recorders
+                    .entry(event.note.clone())
+                    .or_insert_with(|| (recorder(), Instant::now()));
+                *used = Instant::now();
                 if let Err(error) = recorder.publish(&event, &about).await {
                     debug!(
                         error = error_chain(&error),

@@ -127,3 +127,31 @@ fn reference<K: Resource<DynamicType = ()>>(
         ..ObjectReference::default()
     }
 }
+
+#[cfg(all(test, feature = "sandbox"))]
+mod tests {
+    use super::*;
+    use crate::sandbox::Sandbox;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_words_are_counted_and_other_words_are_another_event() {
+        let sandbox = Sandbox::default();
+        let (events, sending) = Events::new(sandbox.client("us"), "instance".to_owned());
+        let sending = tokio::spawn(sending);
+        let (node, snapshot) = (NodeName::new("v").unwrap(), Snapshot::default());
+        for note in ["w waits", "x waits", "w waits"] {
+            let kind = EventType::Normal;
+            events.on_node("default", &node, &snapshot, kind, "Budget", note);
+        }
+        drop(events);
+        sending.await.unwrap();
+        let stored = sandbox.peek_all("events.events.k8s.io", "default");
+        let told = stored.iter().map(|event| {
+            let count = event["series"]["count"].as_i64().unwrap_or(1);
+            (event["note"].as_str().unwrap(), count)
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_unstable();
+        assert_eq!(told, [("w waits", 2), ("x waits", 1)]);
+    }
+}

@@ -27,6 +27,7 @@ struct Change {
     node: String,
     uid: String,
     ready: bool,
+    runs: bool,
     /// It is there and not on its way out.
     stays: bool,
 }
@@ -113,16 +114,25 @@ impl History {
 
     /// Most of these nodes that were not Ready at one time, counted from when all of them first were.
     pub(crate) fn most_down_at_once(&self, nodes: &[&str], since: Mark) -> usize {
-        let mut ready: BTreeMap<&str, bool> = nodes.iter().map(|node| (*node, false)).collect();
+        self.most_without(nodes, since, |change| change.ready)
+    }
+
+    /// The same for those that don't run.
+    pub(crate) fn most_away_at_once(&self, nodes: &[&str], since: Mark) -> usize {
+        self.most_without(nodes, since, |change| change.runs)
+    }
+
+    fn most_without(&self, nodes: &[&str], since: Mark, is_up: impl Fn(&Change) -> bool) -> usize {
+        let mut up: BTreeMap<&str, bool> = nodes.iter().map(|node| (*node, false)).collect();
         let changes = self.changes();
-        let (mut were_all_ready, mut most) = (false, 0);
+        let (mut were_all_up, mut most) = (false, 0);
         for (index, change) in changes.iter().enumerate() {
-            if let Some(ready) = ready.get_mut(change.node.as_str()) {
-                *ready = change.ready;
+            if let Some(up) = up.get_mut(change.node.as_str()) {
+                *up = is_up(change);
             }
-            let down = ready.values().filter(|ready| !**ready).count();
-            were_all_ready |= down == 0;
-            if were_all_ready && index >= since.pods {
+            let down = up.values().filter(|up| !**up).count();
+            were_all_up |= down == 0;
+            if were_all_up && index >= since.pods {
                 most = most.max(down);
             }
         }
@@ -169,6 +179,7 @@ impl Change {
         Self {
             node: node.to_owned(),
             ready: stays && view.ready,
+            runs: stays && view.running,
             uid: view.uid,
             stays,
         }

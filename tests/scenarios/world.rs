@@ -239,6 +239,13 @@ impl World {
 
     /// Looks on for a while: nobody is restarted, and our program has nothing more to tell.
     pub(crate) async fn nothing_is_told(&self, nodes: &[&str]) {
+        // Events are sent one after the other, and what was decided in one pass may be on its way.
+        self.eventually("what there is to tell is told", async |world| {
+            let before = world.our_events().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            world.our_events().await == before
+        })
+        .await;
         let before = self.our_events().await;
         self.nobody_restarts(nodes).await;
         assert_eq!(self.our_events().await, before, "it was told already");

@@ -106,6 +106,7 @@ pub(crate) async fn in_a_cold_start_the_list_keeps_all_and_each_is_restarted_onc
         .await;
     world.nothing_is_told(&THREE).await;
     world.restarted(&THREE, mark, 1);
+    assert!(world.history.most_away_at_once(&THREE, mark) <= 1);
     assert!(world.lists_exactly(&THREE).await);
     // With two of three Ready these two are listed; never fewer.
     assert!(world.history.fewest_listed(before) >= 2);

@@ -18,7 +18,7 @@ use crate::{
     clock::Clock,
     controller::args::{DiscoveryArgs, RolloutArgs},
     domain::node::NodeName,
-    engine::{Election, Engine, Settings},
+    engine::{Election, Engine, Settings, identity},
     observe::health::{self, Condition, Health},
     tls::{self, CertificateStore, TlsArgs},
 };
@@ -304,17 +304,6 @@ impl AppArgs {
             election: self.leader_election.then_some(election),
         }
     }
-}
-
-/// The pod's name where there is one, and something that no other process has.
-fn identity() -> String {
-    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| names::STELLAR_PEERS.to_owned());
-    let mut salt = [0; 4];
-    // Without randomness the process's number still tells two processes of one host apart.
-    if aws_lc_rs::rand::fill(&mut salt).is_err() {
-        salt = std::process::id().to_be_bytes();
-    }
-    format!("{host}_{:08x}", u32::from_be_bytes(salt))
 }
 
 /// SIGTERM and SIGINT.

@@ -15,6 +15,7 @@ use crate::{
         review::Admitter,
         router::{Webhook, router},
     },
+    api::names,
     clock::Clock,
     controller::{
         adoption::Adoptions,
@@ -53,7 +54,7 @@ pub struct Settings {
     pub runs_loop: bool,
     /// Stand for election; without it this process always leads.
     pub election: Option<Election>,
-    /// Name of this replica in Events.
+    /// Name of this process in Events and turns, which no other process has.
     pub instance: String,
 }
 
@@ -185,4 +186,16 @@ fn stand(
         let _ = giving_up.wait_for(|gives_up| *gives_up).await;
     }));
     leadership
+}
+
+/// The pod's name where there is one, and something that no other process has.
+#[must_use]
+pub fn identity() -> String {
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| names::STELLAR_PEERS.to_owned());
+    let mut salt = [0; 4];
+    // Without randomness the process's number still tells two processes of one host apart.
+    if aws_lc_rs::rand::fill(&mut salt).is_err() {
+        salt = std::process::id().to_be_bytes();
+    }
+    format!("{host}_{:08x}", u32::from_be_bytes(salt))
 }

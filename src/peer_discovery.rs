@@ -6,24 +6,27 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    api::{StellarNodeObject, names},
+    api::names,
     clock::Clock,
     controller::{
         apply,
-        error::{ReconcileError, request},
+        error::ReconcileError,
+        foreign::ForeignWriters,
         fresh::{Fresh, read_fresh},
-        turn::{self, Errand},
+        turn::{self, DECISION_AGE_MAX, Errand},
     },
     domain::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         node::NodeName,
         peer::PeerAddress,
         peer_list::PeerList,
-        snapshot::{ConfigMapView, StellarNodeView, parse_time},
+        policy::AddressMode,
+        snapshot::{ConfigMapView, parse_time},
+        survey::{candidates, survey},
     },
-    engine::{Engine, Settings},
+    engine::{Engine, Settings, identity},
 };
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use kube::Client;
 
 /// What these functions return.
 pub type Result<T, E = ReconcileError> = std::result::Result<T, E>;
@@ -69,7 +72,7 @@ pub async fn discover_peers(
     }
     Ok(PeerDiscoveryResult {
         peers: peers.into_iter().collect(),
-        active_validator_count: crate::domain::survey::candidates(&decision.survey).count(),
+        active_validator_count: candidates(&decision.survey).count(),
         changed: decision.writes_list,
         list: decision.list,
         stored: snapshot.config_map,
@@ -101,7 +104,7 @@ pub async fn ensure_peers_config_map(
     Ok(true)
 }
 
-/// Starts the restarts that may start now, and returns; never all at once. Call it again to go on.
+/// Starts the restart that may start now, and returns; never all at once. Call it again to go on.
 ///
 /// How long the membership has been the same is taken from the list's `discovered_at`. Whoever is Ready counts as up,
 /// however short a time that is: for `--min-ready` and everything else that takes time run [`watch_peers`].
@@ -109,35 +112,33 @@ pub async fn ensure_peers_config_map(
 /// # Errors
 /// [`ReconcileError`]; what was started before the error stays started.
 pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<()> {
-    let (snapshot, mut fresh) = read(client, namespace).await?;
+    let (snapshot, fresh) = read(client, namespace).await?;
     let clock = Clock::system();
-    let Decision { plan, mut list, .. } = decide_once(&snapshot, clock.now());
-    let is_replaced = |node: &NodeName| plan.starts().any(|start| start.node == *node);
-    for fence in plan.fences.iter().filter(|it| !is_replaced(&it.node)) {
+    let read_at = clock.now().moment;
+    let own = policy(namespace).writer;
+    let foreign = ForeignWriters::default();
+    foreign.yield_to(client, &snapshot, &own).await?;
+    let decision = decide_once(&snapshot, clock.now());
+    for fence in &decision.plan.fences {
         turn::fence(client, namespace, fence).await?;
     }
-    for start in plan.starts() {
-        let Some(list) = &mut list else { break };
-        let at = clock.now().wall;
-        let errand = Errand {
-            client,
-            namespace,
-            token: &format!(
-                "{}.{}.{}",
-                start.uid,
-                std::process::id(),
-                at.as_nanosecond()
-            ),
-            at,
-        };
-        turn::restart(errand, &mut fresh, list, start).await?;
-    }
-    for deletion in &plan.deletions {
-        if let Some(pod) = fresh.pods.get(&deletion.pod) {
-            turn::delete_pod(client, namespace, deletion, pod).await?;
-        }
-    }
-    Ok(())
+    let Some(list) = decision.list.as_ref() else {
+        return Ok(());
+    };
+    // How long somebody has been down is nothing that one look can tell.
+    let mut starts = decision.plan.starts().filter(|start| !start.was_down);
+    let Some(start) = starts.next() else {
+        return Ok(());
+    };
+    let errand = Errand {
+        client,
+        namespace,
+        list,
+        token: &format!("{}.0", identity()),
+        at: clock.now().wall,
+        is_timely: &|| clock.now().moment.since(read_at) < DECISION_AGE_MAX,
+    };
+    turn::restart(errand, &fresh, start).await.map(drop)
 }
 
 /// Keeps the list of one namespace true and restarts its validators one after the other, for ever.
@@ -152,11 +153,18 @@ pub async fn watch_peers(client: Client, namespace: String) {
         recheck: Duration::from_secs(30),
         runs_loop: true,
         election: None,
-        instance: names::STELLAR_PEERS.to_owned(),
+        instance: identity(),
     };
     let mut engine = Engine::start(client, settings, Clock::system());
     let name = engine.ended().await;
     tracing::error!(name, "Peer discovery ended unexpectedly");
+}
+
+/// The validators of a namespace that are not suspended and have a StatefulSet.
+pub(crate) async fn validators(client: &Client, namespace: &str) -> Result<Vec<NodeName>> {
+    let (snapshot, _) = read(client, namespace).await?;
+    let survey = survey(&snapshot, &AddressMode::Ip);
+    Ok(candidates(&survey).map(|(name, _)| name.clone()).collect())
 }
 
 fn policy(namespace: &str) -> Policy {
@@ -167,26 +175,9 @@ fn policy(namespace: &str) -> Policy {
 }
 
 async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
-    let nodes = Api::<StellarNodeObject>::namespaced(client.clone(), namespace);
-    let nodes = request("list", "StellarNodes", async {
-        match nodes.list(&ListParams::default()).await {
-            Ok(nodes) => Ok(nodes.items),
-            // The kind is not installed: there are plain StatefulSets only.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
-            Err(error) => Err(error),
-        }
-    });
-    let nodes = nodes.await?;
     let fresh = read_fresh(client, namespace).await?;
-    let named = |node: &StellarNodeObject| {
-        Some((
-            NodeName::new(&node.name_any()).ok()?,
-            Arc::new(StellarNodeView::from(node)),
-        ))
-    };
     let snapshot = fresh.over(Snapshot {
         namespace: namespace.to_owned(),
-        stellar_nodes: nodes.iter().filter_map(named).collect(),
         ..Snapshot::default()
     });
     Ok((snapshot, fresh))

@@ -78,7 +78,9 @@ fn every_source_file_is_reached_by_a_mod() {
             "src/lib.rs",
             "src/main.rs",
             "tests/tidy.rs",
+            "tests/mutants/main.rs",
             "tests/scenarios/main.rs",
+            "tests/simulation/main.rs",
             "benches/discovery/main.rs",
         ]
         .contains(&path.to_str().unwrap());
@@ -138,4 +140,21 @@ fn the_documentation_names_exactly_the_metrics_that_there_are() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .collect();
     assert_eq!(exported, documented);
+}
+
+#[test]
+fn the_documentation_names_exactly_the_reasons_for_and_against_a_restart() {
+    let source = fs::read_to_string(root().join("src/domain/rollout/verdict.rs")).unwrap();
+    let told: BTreeSet<&str> = source
+        .lines()
+        .filter_map(|line| line.split_once(" => \"")?.1.strip_suffix("\","))
+        .filter(|word| !word.contains(' '))
+        .collect();
+    let page = fs::read_to_string(root().join("docs/restarts.md")).unwrap();
+    let documented: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .filter(|word| word.chars().all(char::is_alphanumeric))
+        .collect();
+    assert_eq!(told, documented);
 }

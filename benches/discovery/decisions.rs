@@ -1,6 +1,6 @@
 //! A pass of the core: one snapshot in, everything that is to be done out. Nothing of it waits for anything.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -160,7 +160,7 @@ fn stored(list: &PeerList) -> ConfigMapView {
         metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
         record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
         members: Some(list.members.clone()),
-        restarts: list.restarts.clone(),
+        notes: list.notes.render(&BTreeMap::new()),
         ..ConfigMapView::default()
     }
 }

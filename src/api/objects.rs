@@ -116,6 +116,7 @@ pub struct PodIp {
 
 /// One condition of a pod.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PodCondition {
     /// Name of the condition.
     #[serde(rename = "type", default)]
@@ -123,6 +124,8 @@ pub struct PodCondition {
     /// `True`, `False` or `Unknown`.
     #[serde(default)]
     pub status: String,
+    /// When the status last changed.
+    pub last_transition_time: Option<String>,
 }
 
 /// A Service; read only where addresses are DNS names.

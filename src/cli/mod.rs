@@ -12,10 +12,12 @@ mod connect;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 mod manifests;
+mod pause;
 mod run;
 
 pub use connect::ConnectArgs;
 pub use manifests::ManifestsArgs;
+pub use pause::PauseArgs;
 pub use run::RunArgs;
 
 /// Peer discovery, injection and careful restarts for Stellar validators on Kubernetes.
@@ -38,6 +40,10 @@ pub enum Command {
     Manifests(ManifestsArgs),
     /// Make a CA and a serving certificate, into a folder or a Secret.
     Certs(Box<CertsCommand>),
+    /// Hold the restarts of a namespace back.
+    Pause(PauseArgs),
+    /// Let the restarts of a namespace go on.
+    Resume(PauseArgs),
     /// Show the whole product at work on an in-memory cluster.
     #[cfg(feature = "sandbox")]
     Demo(demo::DemoArgs),
@@ -83,6 +89,8 @@ impl Cli {
                     .await
                     .map_err(|error| Failed::from_error(&error))
             }
+            Command::Pause(args) => pause::run(&args, true).await,
+            Command::Resume(args) => pause::run(&args, false).await,
             #[cfg(feature = "sandbox")]
             Command::Demo(args) => demo::run(args).await,
         }

@@ -4,16 +4,17 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
 use super::stores::Stores;
 use crate::domain::{
-    Memory, Moment, Snapshot,
+    Decision, Memory, Now, Policy,
     node::{Network, NodeName},
     policy::AddressMode,
-    rollout::Start,
-    survey::{Candidate, candidates, survey},
+    rollout::{Held, Start, Verdict},
+    snapshot::parse_time,
+    survey::{Candidate, candidate, candidates, survey},
+    turn,
 };
 
 /// Who is being taken in, by network.
@@ -25,36 +26,80 @@ pub struct Adoptions {
 }
 
 impl Adoptions {
-    /// Whether this adoption may start now; from then on it holds back those of its network elsewhere.
-    #[must_use]
-    pub fn admit(&self, namespace: &str, start: &Start, stores: &Stores) -> bool {
-        let mut under_way = self.lock();
-        let is_elsewhere = match under_way.get(&start.network) {
-            Some((other, _)) => other != namespace,
-            None => is_rolling_elsewhere(namespace, &start.network, stores),
-        };
-        if is_elsewhere {
-            return false;
+    /// Holds those adoptions of a plan that have to wait for another namespace. Those that are let through hold back
+    /// the ones elsewhere from then on. Whoever is down anyway halts nothing, and waits for nobody.
+    pub fn gate(
+        &self,
+        namespace: &str,
+        decision: &mut Decision,
+        stores: &Stores,
+        policy: &Policy,
+        now: Now,
+    ) -> bool {
+        let mut waits = false;
+        for verdict in decision.plan.verdicts.values_mut() {
+            let Verdict::Start(start) = verdict else {
+                continue;
+            };
+            if !start.reason.is_adoption() || start.was_down {
+                continue;
+            }
+            if let Some(other) = self.claim(namespace, start, stores, policy, now) {
+                *verdict = Verdict::Held(start.reason, Held::Elsewhere(other));
+                waits = true;
+            }
         }
-        under_way.insert(
-            start.network.clone(),
-            (namespace.to_owned(), start.node.clone()),
-        );
-        true
+        waits
     }
 
-    /// Lets go of this namespace's adoptions that have come to their end: up for `min_ready`, or gone.
-    pub fn release(&self, snapshot: &Snapshot, memory: &Memory, min_ready: Duration, now: Moment) {
-        self.lock().retain(|_, (namespace, node)| {
-            if *namespace != snapshot.namespace {
+    /// The namespace that has to come to an end first; none where this one's claim holds.
+    fn claim(
+        &self,
+        namespace: &str,
+        start: &Start,
+        stores: &Stores,
+        policy: &Policy,
+        now: Now,
+    ) -> Option<String> {
+        let mut under_way = self.lock();
+        let other = match under_way.get(&start.network) {
+            Some((other, _)) => Some(other.clone()).filter(|other| other != namespace),
+            None => rolling_elsewhere(namespace, &start.network, stores, policy, now),
+        };
+        if other.is_none() {
+            let claim = (namespace.to_owned(), start.node.clone());
+            under_way.insert(start.network.clone(), claim);
+        }
+        other
+    }
+
+    /// Lets go of this namespace's claims that have come to their end: the validator is up for `min_ready`, is none
+    /// any more, or does not start after all.
+    pub fn release(
+        &self,
+        namespace: &str,
+        decision: &Decision,
+        memory: &Memory,
+        policy: &Policy,
+        now: Now,
+    ) {
+        self.lock().retain(|network, (claimed_by, node)| {
+            if claimed_by != namespace {
                 return true;
             }
-            let is_there = snapshot.stateful_sets.contains_key(node);
-            let is_up = memory
-                .settled_since(node)
-                .is_some_and(|since| now.since(since) >= min_ready);
-            is_there && !is_up
+            let starts = decision.plan.starts().any(|start| start.node == *node);
+            let is_rolling = candidate(&decision.survey, node).is_some_and(|candidate| {
+                let since = memory.settled_since(node);
+                let is_up = since.is_some_and(|since| now.moment.since(since) >= policy.min_ready);
+                is_under_way(candidate, policy, now) && !(candidate.is_settled() && is_up)
+            });
+            starts || is_rolling || memory.unseen(network) == Some(node)
         });
+    }
+
+    /// Lets go of everything: whoever leads next finds what is under way in the cluster.
+    pub fn clear(&self) {
+        self.lock().clear();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Network, (String, NodeName)>> {
@@ -64,21 +109,34 @@ impl Adoptions {
     }
 }
 
-/// Some validator of the network in another namespace was restarted by us and is not up again, or is about to be.
-fn is_rolling_elsewhere(namespace: &str, network: &Network, stores: &Stores) -> bool {
+/// The namespace in which some validator of the network was restarted by us and is not up again, or is about to be.
+fn rolling_elsewhere(
+    namespace: &str,
+    network: &Network,
+    stores: &Stores,
+    policy: &Policy,
+    now: Now,
+) -> Option<String> {
     let is_rolling = |node: &Candidate| {
-        let set = &node.stateful_set;
-        let is_under_way = set.template.restarted_at.is_some() && !node.is_settled();
-        node.network == *network && (is_under_way || set.turn.is_some())
+        let is_prepared = node.stateful_set.turn.as_deref().is_some_and(turn::is_live);
+        let is_restarting = !node.is_settled() && is_under_way(node, policy, now);
+        node.network == *network && (is_prepared || is_restarting)
     };
-    let others = stores
-        .namespaces()
-        .into_iter()
-        .filter(|other| other != namespace);
-    others
-        .filter_map(|other| stores.snapshot(&other))
-        .any(|other| {
-            let survey = survey(&other, &AddressMode::Ip);
+    let mut others = stores.namespaces().into_iter().filter(|it| it != namespace);
+    others.find(|other| {
+        stores.snapshot(other).is_some_and(|snapshot| {
+            let survey = survey(&snapshot, &AddressMode::Ip);
             candidates(&survey).any(|(_, node)| is_rolling(node))
         })
+    })
+}
+
+/// We restarted it, and not so long ago that it counts as stuck: one that never comes up must not hold back all
+/// others of the cluster.
+fn is_under_way(node: &Candidate, policy: &Policy, now: Now) -> bool {
+    let restarted_at = node.stateful_set.template.restarted_at.as_deref();
+    let age = restarted_at
+        .and_then(parse_time)
+        .map(|at| now.wall.duration_since(at));
+    age.is_some_and(|age| age.unsigned_abs() < policy.stuck_after)
 }

@@ -38,6 +38,9 @@ pub enum ReconcileError {
         /// Which object.
         what: String,
     },
+    /// What a restart was decided on is too old by now, or we lead no more. It is read and decided again.
+    #[error("the decision to restart {0} got too old before it was carried out; it is decided again")]
+    Outdated(NodeName),
     /// Another installation keeps this namespace.
     #[error(
         "{writer} keeps the peer list of this namespace, and is alive; run one of the two with other --namespaces"
@@ -101,6 +104,7 @@ impl ReconcileError {
             Self::TooLarge(_) => "TooLarge",
             Self::Terminating => "Terminating",
             Self::Conflict { .. } => "Conflict",
+            Self::Outdated(_) => "Outdated",
             Self::ForeignWriter { .. } => "ForeignWriter",
             Self::CannotInject { .. } => "CannotInject",
             Self::Refused { .. } => "Refused",
@@ -115,7 +119,10 @@ impl ReconcileError {
     pub const fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::Refused { .. } | Self::Forbidden { .. } | Self::CannotInject { .. }
+            Self::Refused { .. }
+                | Self::Forbidden { .. }
+                | Self::CannotInject { .. }
+                | Self::NotTaken(_)
         )
     }
 

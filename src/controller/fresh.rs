@@ -10,17 +10,19 @@ use super::{
     error::{ReconcileError, request},
 };
 use crate::{
-    api::{PodObject, StatefulSetObject, names},
+    api::{PodObject, StatefulSetObject, StellarNodeObject, names},
     domain::{
         Snapshot,
         node::NodeName,
-        snapshot::{ConfigMapView, PodView, StatefulSetView},
+        snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
     },
 };
 
 /// What a restart is decided on: StatefulSets, pods and the list as the API server has them now.
 #[derive(Debug)]
 pub struct Fresh {
+    /// StellarNodes by name.
+    pub stellar_nodes: BTreeMap<NodeName, StellarNodeObject>,
     /// StatefulSets by name.
     pub stateful_sets: BTreeMap<NodeName, StatefulSetObject>,
     /// Pods by name.
@@ -33,9 +35,13 @@ impl Fresh {
     /// The snapshot with what was read in place of what the stores had.
     #[must_use]
     pub fn over(&self, stored: Snapshot) -> Snapshot {
+        let nodes = self.stellar_nodes.iter();
         let sets = self.stateful_sets.iter();
         let pods = self.pods.iter();
         Snapshot {
+            stellar_nodes: nodes
+                .map(|(name, node)| (name.clone(), Arc::new(StellarNodeView::from(node))))
+                .collect(),
             stateful_sets: sets
                 .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
                 .collect(),
@@ -43,6 +49,7 @@ impl Fresh {
                 .map(|(name, pod)| (name.clone(), Arc::new(PodView::from(pod))))
                 .collect(),
             config_map: self.config_map.clone().map(Arc::new),
+            is_fresh: true,
             ..stored
         }
     }
@@ -55,20 +62,47 @@ impl Fresh {
 /// [`ReconcileError`]; a part that can't be read makes the whole useless.
 pub async fn read_fresh(client: &Client, namespace: &str) -> Result<Fresh, ReconcileError> {
     let all = ListParams::default();
-    let list = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let list = request("get", LIST, list.get_opt(names::STELLAR_PEERS)).await?;
+    let list = read_list(client, namespace).await?;
+    let nodes = Api::<StellarNodeObject>::namespaced(client.clone(), namespace);
+    let nodes = request("list", "StellarNodes", async {
+        match nodes.list(&all).await {
+            Ok(nodes) => Ok(nodes.items),
+            // The kind is not installed: there are plain StatefulSets only.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    })
+    .await?;
     let sets = Api::<StatefulSetObject>::namespaced(client.clone(), namespace);
     let sets = request("list", "StatefulSets", sets.list(&all)).await?;
     let pods = Api::<PodObject>::namespaced(client.clone(), namespace);
     let pods = request("list", "pods", pods.list(&all)).await?;
-    let named = |set: StatefulSetObject| Some((NodeName::new(&set.name_any()).ok()?, set));
     Ok(Fresh {
-        stateful_sets: sets.items.into_iter().filter_map(named).collect(),
+        stellar_nodes: by_name(nodes),
+        stateful_sets: by_name(sets.items),
         pods: pods
             .items
             .into_iter()
             .map(|pod| (pod.name_any(), pod))
             .collect(),
-        config_map: list.as_ref().map(ConfigMapView::from),
+        config_map: list,
     })
+}
+
+/// The ConfigMap as the API server has it now.
+///
+/// # Errors
+/// [`ReconcileError`].
+pub(super) async fn read_list(
+    client: &Client,
+    namespace: &str,
+) -> Result<Option<ConfigMapView>, ReconcileError> {
+    let list = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let list = request("get", LIST, list.get_opt(names::STELLAR_PEERS)).await?;
+    Ok(list.as_ref().map(ConfigMapView::from))
+}
+
+fn by_name<K: ResourceExt>(objects: Vec<K>) -> BTreeMap<NodeName, K> {
+    let named = |object: K| Some((NodeName::new(&object.name_any()).ok()?, object));
+    objects.into_iter().filter_map(named).collect()
 }

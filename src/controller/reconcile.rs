@@ -13,8 +13,8 @@ use kube::{Client, runtime::events::EventType};
 use tracing::{Span, debug, error, field::Empty, info, trace, warn};
 
 use super::{
-    adoption::Adoptions, apply, error::ReconcileError, foreign::ForeignWriters, lease::Leadership,
-    restart::restart_some, stores::Stores,
+    adoption::Adoptions, apply, error::ReconcileError, foreign::ForeignWriters, fresh::read_list,
+    lease::Leadership, restart::restart_some, stores::Stores,
 };
 use crate::{
     clock::Clock,
@@ -114,12 +114,19 @@ pub async fn reconcile(
     let Some(snapshot) = context.stores.snapshot(namespace) else {
         return Ok(Outcome::default());
     };
-    let decision = decide(
-        &snapshot,
-        &mut state.memory,
-        &context.policy,
-        context.clock.now(),
-    );
+    let now = context.clock.now();
+    let Context {
+        adoptions,
+        stores,
+        policy,
+        ..
+    } = context;
+    let mut decision = decide(&snapshot, &mut state.memory, policy, now);
+    adoptions.release(namespace, &decision, &state.memory, policy, now);
+    if adoptions.gate(namespace, &mut decision, stores, policy, now) {
+        let again = now.moment + ADOPTION_RETRY;
+        decision.look_again = Some(decision.look_again.map_or(again, |it| it.min(again)));
+    }
     tell(namespace, &snapshot, &decision, state, context);
     write(namespace, &snapshot, decision, state, context).await
 }
@@ -136,11 +143,6 @@ async fn write(
         is_empty: decision.survey.is_empty() && decision.list.is_none(),
         changed: false,
     };
-    let min_ready = context.policy.min_ready;
-    let now = context.clock.now().moment;
-    context
-        .adoptions
-        .release(snapshot, &state.memory, min_ready, now);
     if !context.leadership.is_held() || context.dry_run {
         return Ok(outcome);
     }
@@ -168,17 +170,13 @@ async fn write(
         }
     }
     if !decision.plan.is_idle() {
-        let restarted = restart_some(namespace, snapshot, state, context).await?;
+        let restarted = restart_some(namespace, snapshot, &decision, state, context).await?;
         outcome.changed |= restarted.any;
         failed = failed.or(restarted.error);
-        let now = context.clock.now().moment;
-        // The record of a restart is written by the next pass; an adoption elsewhere takes its time.
-        let soon = restarted.any.then_some(now);
-        let later = restarted.waits_elsewhere.then(|| now + ADOPTION_RETRY);
-        outcome.look_again = [outcome.look_again, soon, later]
-            .into_iter()
-            .flatten()
-            .min();
+        if restarted.any {
+            // What was done is noted down by the next pass.
+            outcome.look_again = Some(context.clock.now().moment);
+        }
     }
     failed.map_or(Ok(outcome), Err)
 }
@@ -193,14 +191,14 @@ async fn write_list(
         return Ok(());
     };
     let stored = snapshot.config_map.as_deref();
-    let written = apply::apply_list(
-        &context.client,
-        namespace,
-        list,
-        stored,
-        context.clock.now().wall,
-    )
-    .await?;
+    let at = context.clock.now().wall;
+    let written = apply::apply_list(&context.client, namespace, list, stored, at).await;
+    if let Err(ReconcileError::Conflict { .. }) = &written {
+        // The stores may have missed what is there now, and nothing tells them of it again.
+        let now = read_list(&context.client, namespace).await?;
+        context.stores.put_config_map(namespace, now);
+    }
+    let written = written?;
     // The watch brings the same soon; until then nobody should decide on the old one.
     context.stores.config_maps.apply(namespace, (), written);
     let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
@@ -348,7 +346,11 @@ fn tell_what_would_be(
 /// Waiting for one's turn is nothing to worry about.
 fn weight(held: &Held) -> EventType {
     match held {
-        Held::Budget(_) | Held::Behind(_) | Held::Settling | Held::NotReady => EventType::Normal,
+        Held::Budget(_)
+        | Held::Behind(_)
+        | Held::Elsewhere(_)
+        | Held::Settling
+        | Held::NotReady => EventType::Normal,
         _ => EventType::Warning,
     }
 }

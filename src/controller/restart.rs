@@ -3,20 +3,19 @@
 use std::collections::BTreeSet;
 
 use kube::runtime::events::EventType;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::{
     error::ReconcileError,
     fresh::{Fresh, read_fresh},
     reconcile::{Context, State},
-    turn::{self, Errand},
+    turn::{self, DECISION_AGE_MAX, Errand},
 };
 use crate::domain::{
-    Decision, Snapshot, decide,
+    Decision, Moment, Snapshot, decide,
     node::Network,
-    peer_list::PeerList,
-    rollout::{Deletion, Start},
-    survey::candidate,
+    rollout::{Deletion, Plan, Start},
+    survey::{Survey, candidate},
 };
 
 /// What came of the restarts of a pass.
@@ -24,47 +23,79 @@ use crate::domain::{
 pub(super) struct Restarted {
     /// Something was written.
     pub(super) any: bool,
-    /// Somebody has to wait for an adoption in another namespace.
-    pub(super) waits_elsewhere: bool,
     /// The first thing that went wrong; the others were tried all the same.
     pub(super) error: Option<ReconcileError>,
 }
 
-/// Does what the plan still wants after everything was read past the stores: takes tokens away, restarts, deletes pods
-/// that would stay for ever.
+/// Does what the plan still wants after everything was read past the stores, network by network, each on a reading of
+/// its own: a slow one must not have the next act on what was true long ago.
 pub(super) async fn restart_some(
     namespace: &str,
     snapshot: &Snapshot,
+    decision: &Decision,
     state: &mut State,
     context: &Context,
 ) -> Result<Restarted, ReconcileError> {
-    let Context { client, clock, .. } = context;
-    let mut fresh = read_fresh(client, namespace).await?;
-    let current = fresh.over(snapshot.clone());
-    let own = &context.policy.writer;
-    context.foreign.yield_to(client, &current, own).await?;
-    let decision = decide(&current, &mut state.memory, &context.policy, clock.now());
-    let mut pass = Pass {
-        namespace,
-        snapshot: &current,
-        context,
-        decision: &decision,
-        restarted: Restarted::default(),
-    };
-    let mut list = decision.list.clone();
-    let unsafe_networks = pass.fence(state).await;
-    for start in decision.plan.starts() {
-        let Some(list) = &mut list else { break };
-        if !unsafe_networks.contains(&start.network) && context.leadership.is_held() {
-            pass.start(&mut fresh, list, state, start).await;
+    let mut restarted = Restarted::default();
+    for network in networks(decision) {
+        let read_at = context.clock.now().moment;
+        let fresh = read_fresh(&context.client, namespace).await?;
+        let current = fresh.over(snapshot.clone());
+        let own = &context.policy.writer;
+        context
+            .foreign
+            .yield_to(&context.client, &current, own)
+            .await?;
+        let now = context.clock.now();
+        let mut decision = decide(&current, &mut state.memory, &context.policy, now);
+        let Context {
+            adoptions,
+            stores,
+            policy,
+            ..
+        } = context;
+        adoptions.gate(namespace, &mut decision, stores, policy, now);
+        let mut pass = Pass {
+            namespace,
+            snapshot: &current,
+            context,
+            decision: &decision,
+            read_at,
+            restarted: &mut restarted,
+        };
+        // Where a token is left that may be used at any time, nobody may start.
+        if !pass.fence().await {
+            break;
+        }
+        let is_of = |it: &Network| Some(it) == network.as_ref();
+        for start in decision.plan.starts().filter(|it| is_of(&it.network)) {
+            pass.start(&fresh, state, start).await;
+        }
+        for deletion in &decision.plan.deletions {
+            if is_of(network_of(&decision.survey, deletion)) {
+                pass.delete(&fresh, deletion).await;
+            }
         }
     }
-    for deletion in &decision.plan.deletions {
-        if context.leadership.is_held() {
-            pass.delete(&fresh, deletion).await;
-        }
+    Ok(restarted)
+}
+
+/// The networks in which something is to be done; one round without any where only tokens are to be fenced.
+fn networks(decision: &Decision) -> Vec<Option<Network>> {
+    let Plan { deletions, .. } = &decision.plan;
+    let starts = decision.plan.starts().map(|start| &start.network);
+    let deletions = deletions.iter().map(|it| network_of(&decision.survey, it));
+    let networks: BTreeSet<&Network> = starts.chain(deletions).collect();
+    if networks.is_empty() {
+        vec![None]
+    } else {
+        networks.into_iter().cloned().map(Some).collect()
     }
-    Ok(pass.restarted)
+}
+
+fn network_of<'a>(survey: &'a Survey, deletion: &Deletion) -> &'a Network {
+    static UNNAMED: Network = Network::unnamed();
+    candidate(survey, &deletion.node).map_or(&UNNAMED, |node| &node.network)
 }
 
 struct Pass<'a> {
@@ -72,73 +103,62 @@ struct Pass<'a> {
     snapshot: &'a Snapshot,
     context: &'a Context,
     decision: &'a Decision,
-    restarted: Restarted,
+    read_at: Moment,
+    restarted: &'a mut Restarted,
 }
 
 impl Pass<'_> {
-    /// Takes away the tokens of restarts that were not carried out, but for those that a start is about to replace.
-    /// Gives the networks where one is left: nobody may start there.
-    async fn fence(&mut self, state: &mut State) -> BTreeSet<Network> {
-        let mut left = BTreeSet::new();
+    /// Fences the restarts that were not carried out; false where one is left.
+    async fn fence(&mut self) -> bool {
+        let mut all = true;
         for fence in &self.decision.plan.fences {
-            let is_replaced = |start: &Start| start.node == fence.node;
-            if self.decision.plan.starts().any(is_replaced) {
-                continue;
-            }
             let result = turn::fence(&self.context.client, self.namespace, fence).await;
             if result.is_ok() {
                 info!(namespace = self.namespace, name = %fence.node, "Took back a restart that was not carried out");
-                state.memory.fenced(&fence.token);
-            } else if let Some(node) = candidate(&self.decision.survey, &fence.node) {
-                left.insert(node.network.clone());
             }
+            all &= result.is_ok();
             self.note(result);
         }
-        left
+        all
     }
 
-    async fn start(
-        &mut self,
-        fresh: &mut Fresh,
-        list: &mut PeerList,
-        state: &mut State,
-        start: &Start,
-    ) {
+    async fn start(&mut self, fresh: &Fresh, state: &mut State, start: &Start) {
         let (namespace, context) = (self.namespace, self.context);
-        let is_gated = start.reason.is_adoption() && !start.was_down;
-        if is_gated && !context.adoptions.admit(namespace, start, &context.stores) {
-            debug!(namespace, name = %start.node, network = %start.network, "Waits for an adoption elsewhere");
-            self.restarted.waits_elsewhere = true;
+        let Some(list) = &self.decision.list else {
             return;
-        }
+        };
         let now = context.clock.now();
+        let read_at = self.read_at;
         let errand = Errand {
             client: &context.client,
             namespace,
+            list,
             token: &context.token(),
             at: now.wall,
+            is_timely: &|| {
+                let age = context.clock.now().moment.since(read_at);
+                age < DECISION_AGE_MAX && context.leadership.is_held()
+            },
         };
-        let result = turn::restart(errand, fresh, list, start).await;
-        if let Some(written) = fresh.config_map.clone() {
-            // The watch brings the same soon; until then nobody should decide on the old one.
-            context.stores.config_maps.apply(namespace, (), written);
-        }
-        if let Some(replaced) = &start.turn {
-            state.memory.fenced(replaced);
-        }
-        match &result {
-            Ok(generation) => {
-                state
-                    .memory
-                    .started(&start.network, &start.node, &start.uid, *generation);
+        let result = match turn::restart(errand, fresh, start).await {
+            Ok(carried) => {
+                let (memory, generation) = (&mut state.memory, carried.generation);
+                memory.started(&start.network, &start.node, &start.uid, generation);
+                // The watch brings the same soon; until then nobody should decide on the old one.
+                let lists = &context.stores.config_maps;
+                lists.apply(namespace, (), carried.written);
                 self.tell_start(start);
+                Ok(())
             }
-            Err(error) if error.is_refusal() => {
-                state.memory.refused(&start.node, &start.uid, now.moment);
+            Err(error) => {
+                if error.is_refusal() {
+                    let (node, uid) = (&start.node, &start.uid);
+                    state.memory.refused(node, uid, now.moment);
+                }
+                Err(error)
             }
-            Err(_) => {}
-        }
-        self.note(result.map(drop));
+        };
+        self.note(result);
     }
 
     async fn delete(&mut self, fresh: &Fresh, deletion: &Deletion) {
@@ -146,6 +166,9 @@ impl Pass<'_> {
         let Some(pod) = fresh.pods.get(&deletion.pod) else {
             return;
         };
+        if !context.leadership.is_held() {
+            return;
+        }
         let result = turn::delete_pod(&context.client, namespace, deletion, pod).await;
         if result.is_ok() {
             info!(namespace, name = %deletion.node, pod = deletion.pod, "Deleted a pod that was not Ready and would have stayed on its old template");
@@ -174,11 +197,13 @@ impl Pass<'_> {
         context.metrics.restarted(start.reason);
         let reason = start.reason.reason();
         info!(namespace, name = %start.node, reason, membership = %start.hash, was_down = start.was_down, "Restart started");
-        let mut note = format!("{reason}: its pods will know membership {}", start.hash);
-        if let Some(of) = &start.halts {
-            note +=
-                &format!("; the quorum set of {of} is not met meanwhile, and the network pauses");
-        }
+        let meanwhile = start.halts.as_ref().map_or_else(String::new, |of| {
+            format!("; the quorum set of {of} is not met meanwhile, and the network pauses")
+        });
+        let note = format!(
+            "{reason}: its pods will know membership {}{meanwhile}",
+            start.hash
+        );
         context.events.on_node(
             namespace,
             &start.node,

@@ -161,7 +161,16 @@ impl Stores {
             pods: self.pods.of(namespace),
             services: self.services.of(namespace),
             config_map: self.config_map(namespace),
+            is_fresh: false,
         })
+    }
+
+    /// Takes a list over that was read or written past the watches.
+    pub fn put_config_map(&self, namespace: &str, list: Option<ConfigMapView>) {
+        match list {
+            Some(list) => drop(self.config_maps.apply(namespace, (), list)),
+            None => drop(self.config_maps.delete(namespace, &())),
+        }
     }
 
     /// The list of a namespace.

@@ -1,6 +1,8 @@
 //! The writes of a restart, in the order that keeps two processes from restarting two validators at once. Why that
 //! is so is told in [`crate::domain::turn`].
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use json_patch::PatchOperation;
 use kube::{
@@ -19,46 +21,64 @@ use crate::{
         node::NodeName,
         peer_list::PeerList,
         rollout::{Deletion, Fence, Start, fence_patch, restart_patch, token_patch},
-        snapshot::StatefulSetView,
+        snapshot::{ConfigMapView, StatefulSetView},
         turn::Turn,
     },
 };
+
+/// A decision that is older than this is no decision: what it rested on may have changed.
+pub(crate) const DECISION_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// What a restart of a validator is carried out with.
 #[derive(Clone, Copy)]
 pub(crate) struct Errand<'a> {
     pub(crate) client: &'a Client,
     pub(crate) namespace: &'a str,
+    /// The list as it was decided on together with the restart.
+    pub(crate) list: &'a PeerList,
     /// A text that was never a token before.
     pub(crate) token: &'a str,
     pub(crate) at: Timestamp,
+    /// Whether the decision still holds: it is not too old, and we still lead.
+    pub(crate) is_timely: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// A restart that was carried out.
+#[derive(Debug)]
+pub(crate) struct Carried {
+    /// The generation that the StatefulSet has since.
+    pub(crate) generation: i64,
+    /// The ConfigMap as written with the turn.
+    pub(crate) written: ConfigMapView,
 }
 
 /// Restarts a validator: gives its StatefulSet a token, takes the network's turn, and patches the template. The
-/// decision rested on `fresh`, and `list` is part of it; both follow what is written. Gives back the generation that
-/// the StatefulSet has then.
+/// decision rested on `fresh`.
 ///
 /// # Errors
-/// [`ReconcileError::Conflict`] where anything is another by now: it is read and decided again, never repeated as it
-/// was.
+/// [`ReconcileError::Conflict`] where anything is another by now, [`ReconcileError::Outdated`] where it took too long:
+/// it is read and decided again, never repeated as it was.
 pub(crate) async fn restart(
     errand: Errand<'_>,
-    fresh: &mut Fresh,
-    list: &mut PeerList,
+    fresh: &Fresh,
     start: &Start,
-) -> Result<i64, ReconcileError> {
+) -> Result<Carried, ReconcileError> {
     let Errand {
         client,
         namespace,
+        list,
         token,
         at,
+        is_timely,
     } = errand;
-    let gone = |what: &str| ReconcileError::Conflict {
+    let changed = |what: &str| ReconcileError::Conflict {
         what: what.to_owned(),
     };
+    let outdated = || ReconcileError::Outdated(start.node.clone());
+    let timely = || is_timely().then_some(()).ok_or_else(outdated);
     let object = fresh.stateful_sets.get(&start.node);
-    let object = object.ok_or_else(|| gone("the StatefulSet"))?;
-    let stored = fresh.config_map.as_ref().ok_or_else(|| gone(LIST))?;
+    let object = object.ok_or_else(|| changed("the StatefulSet"))?;
+    let stored = fresh.config_map.as_ref().ok_or_else(|| changed(LIST))?;
     let set = Set {
         client,
         namespace,
@@ -71,27 +91,30 @@ pub(crate) async fn restart(
         .patch(operations, |now| is_as_decided_on(now, start, seen))
         .await?;
 
-    let network = start.network.as_str().to_owned();
-    list.notes.turns.insert(network, turn(start, token));
-    let written = apply_list(client, namespace, list, Some(stored), at).await?;
-    fresh.config_map = Some(written);
+    timely()?;
+    let list = list.with_turn(turn(start, token));
+    let written = apply_list(client, namespace, &list, Some(stored), at).await?;
 
+    timely()?;
     let operations = restart_patch(&document(&object), start, token, at).map_err(|why| {
         let node = start.node.clone();
         ReconcileError::CannotInject { node, why }
     })?;
-    let written = set
+    let restarted = set
         .patch(operations, |now| is_as_decided_on(now, start, Some(token)))
         .await?;
-    let written = StatefulSetView::from(&written);
-    if written.template.membership.as_deref() == Some(start.hash.as_str()) {
-        Ok(written.generation)
+    let restarted = StatefulSetView::from(&restarted);
+    if restarted.template.membership.as_deref() == Some(start.hash.as_str()) {
+        Ok(Carried {
+            generation: restarted.generation,
+            written,
+        })
     } else {
         Err(ReconcileError::NotTaken(start.node.clone()))
     }
 }
 
-/// Takes the token of a restart away that was not carried out: now it never will be.
+/// Replaces the token of a restart that was not carried out: now it never will be.
 ///
 /// # Errors
 /// [`ReconcileError::Conflict`] where it was carried out, or fenced, a moment ago.
@@ -106,8 +129,7 @@ pub(crate) async fn fence(
         node: &fence.node,
     };
     let is_as_seen = |now: &StatefulSetView| {
-        (now.uid.as_str(), now.generation) == (fence.uid.as_str(), fence.generation)
-            && now.turn.as_deref() == Some(fence.token.as_str())
+        now.uid == fence.uid && now.turn.as_deref() == Some(fence.token.as_str())
     };
     set.patch(fence_patch(fence), is_as_seen).await.map(drop)
 }

@@ -33,6 +33,7 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
             () = leadership.wait_until(false) => info!("Stopped peer discovery watcher"),
         }
         context.board.clear();
+        context.adoptions.clear();
     }
 }
 

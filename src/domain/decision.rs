@@ -4,7 +4,7 @@ use super::{
     Memory, Moment, Now, Policy, Snapshot,
     discovery::{Discovery, discover},
     node::NodeName,
-    notes::Notes,
+    notes::{self, Notes},
     peer_list::{PeerList, peer_list},
     policy::RestartOn,
     rollout::{self, Plan},
@@ -42,20 +42,28 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
         .unwrap_or_default();
     let record = stored.and_then(ConfigMapView::readable_record);
     let has_record = record.is_some() && !noted.record_lost;
-    memory.observe(&survey, has_record, now.moment);
+    memory.observe(&survey, snapshot.is_fresh, has_record, now.moment);
     let mut discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
     if let Some(record) = record.filter(|_| policy.restart_on == RestartOn::Joins) {
         discovery.keep_keys(record, &noted.keys);
     }
     memory.observe_memberships(&survey, &discovery, policy, now.moment);
-    let notes = noted.updated(record, &survey, &discovery, memory, policy, now.moment);
+    let look = notes::Look {
+        snapshot,
+        survey: &survey,
+        discovery: &discovery,
+        memory,
+        policy,
+        now: now.moment,
+    };
+    let notes = noted.updated(look);
     let list = peer_list(&survey, &discovery, stored, &notes, &policy.writer);
     let plan = rollout::plan(rollout::Scene {
         survey: &survey,
         discovery: &discovery,
         memory,
         notes: &notes,
-        stored,
+        snapshot,
         policy,
         now,
     });

@@ -102,6 +102,7 @@ impl Cluster {
             revision: set.update_revision.clone(),
             running: true,
             ready: true,
+            ready_changed_at: None,
             terminating: false,
             ips: vec![Ipv4Addr::new(10, 0, 0, self.addresses).into()],
         };

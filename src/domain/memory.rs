@@ -24,10 +24,7 @@ pub struct Memory {
     settled: BTreeMap<NodeName, (String, Moment)>,
     unready: BTreeMap<NodeName, (String, Moment)>,
     rollouts: BTreeMap<NodeName, (String, Moment)>,
-    /// Restarts that we saw come to their end, by what identifies them.
-    finished: BTreeMap<NodeName, String>,
     started: BTreeMap<Network, Started>,
-    fenced: BTreeSet<String>,
     memberships: BTreeMap<Network, Membership>,
     record_lost: Option<Moment>,
     joined: BTreeSet<String>,
@@ -94,52 +91,46 @@ impl Change {
 
 impl Memory {
     /// Takes in what the nodes are.
-    pub fn observe(&mut self, survey: &Survey, has_record: bool, now: Moment) {
+    ///
+    /// A fresh reading may be newer than what the stores show next, and so proves nothing about them.
+    pub fn observe(&mut self, survey: &Survey, is_fresh: bool, has_record: bool, now: Moment) {
         self.refused.retain(|name, _| survey.contains_key(name));
         let uids: BTreeSet<&str> = candidates(survey)
             .map(|(_, node)| node.stateful_set.uid.as_str())
             .collect();
         self.joined.retain(|uid| uids.contains(uid.as_str()));
-        self.started.retain(|_, started| !started.is_seen(survey));
+        self.started
+            .retain(|_, started| is_fresh || !started.is_seen(survey));
         self.observe_nodes(survey, now);
         self.observe_networks(survey, now);
-        if candidates(survey).all(|(_, node)| node.is_ready()) {
+        if has_record || candidates(survey).all(|(_, node)| node.is_ready()) {
             self.record_lost = None;
-        } else if !has_record {
+        } else {
             self.record_lost = self.record_lost.or(Some(now));
         }
     }
 
     fn observe_nodes(&mut self, survey: &Survey, now: Moment) {
-        let before = std::mem::take(self);
         let (mut settled, mut unready) = (BTreeMap::new(), BTreeMap::new());
-        let (mut rollouts, mut finished) = (BTreeMap::new(), BTreeMap::new());
+        let mut rollouts = BTreeMap::new();
         for (name, node) in candidates(survey) {
             let uid = &node.stateful_set.uid;
             if !node.is_ready() {
-                keep_since(&before.unready, &mut unready, name, uid, now);
+                keep_since(&self.unready, &mut unready, name, uid, now);
             }
-            let rollout = rollout_id(node);
             if node.is_settled() {
-                // Another pod is another start, even if we never saw the time in between.
-                let pods: String = node.pods.iter().map(|pod| pod.uid.as_str()).collect();
-                keep_since(&before.settled, &mut settled, name, &pods, now);
-                finished.extend(rollout.map(|rollout| (name.clone(), rollout)));
-            } else if let Some(rollout) = rollout {
-                if before.finished.get(name) == Some(&rollout) {
-                    finished.insert(name.clone(), rollout);
-                } else {
-                    keep_since(&before.rollouts, &mut rollouts, name, &rollout, now);
+                // Another pod is another start, and so is being Ready again, even if we never saw the time in between.
+                let mut pods = String::new();
+                for pod in &node.pods {
+                    pods += &pod.uid;
+                    pods += pod.ready_changed_at.as_deref().unwrap_or_default();
                 }
+                keep_since(&self.settled, &mut settled, name, &pods, now);
+            } else if let Some(rollout) = rollout_id(node) {
+                keep_since(&self.rollouts, &mut rollouts, name, &rollout, now);
             }
         }
-        *self = Self {
-            settled,
-            unready,
-            rollouts,
-            finished,
-            ..before
-        };
+        (self.settled, self.unready, self.rollouts) = (settled, unready, rollouts);
     }
 
     fn observe_networks(&mut self, survey: &Survey, now: Moment) {
@@ -227,7 +218,7 @@ impl Memory {
         self.nobody_ready.get(network).copied()
     }
 
-    /// Since when we see the restart that is under way; [`None`] where none is, or its end was seen before.
+    /// Since when we see the restart that is under way.
     #[must_use]
     pub fn rollout_since(&self, node: &NodeName) -> Option<Moment> {
         self.rollouts.get(node).map(|(_, since)| *since)
@@ -263,19 +254,14 @@ impl Memory {
 
     /// The validator of this network whose restart the stores have not shown yet.
     #[must_use]
-    pub fn awaited(&self, network: &Network) -> Option<&NodeName> {
+    pub fn unseen(&self, network: &Network) -> Option<&NodeName> {
         self.started.get(network).map(|started| &started.node)
     }
 
-    /// This token was taken away before its restart was carried out, and so never will be.
-    pub fn fenced(&mut self, token: &str) {
-        self.fenced.insert(token.to_owned());
-    }
-
-    /// Whether we took this token away.
+    /// Whether the stores have not shown a restart of this validator yet.
     #[must_use]
-    pub fn is_fenced(&self, token: &str) -> bool {
-        self.fenced.contains(token)
+    pub fn is_unseen(&self, node: &NodeName) -> bool {
+        self.started.values().any(|started| started.node == *node)
     }
 
     /// The API server refused to restart this StatefulSet (by uid).

@@ -56,6 +56,18 @@ impl Network {
         Self(name.trim().to_lowercase())
     }
 
+    /// The network of nodes that name none.
+    #[must_use]
+    pub const fn unnamed() -> Self {
+        Self(String::new())
+    }
+
+    /// The name as text of one's own.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        self.0.clone()
+    }
+
     /// From a StellarNode: a name, or (in one of the operator's copies) a variant with a value, taken whole.
     #[must_use]
     pub fn from_spec(value: &Value) -> Option<Self> {

@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{DeserializeOwned, Error},
+};
 
 use super::{
-    Memory, Moment, Policy,
+    Memory, Moment, Policy, Snapshot,
     discovery::{Discovery, NetworkState},
     node::{Network, NodeName},
-    peer_list::Record,
     quorum::{Directory, Resolved},
     rollout::declared_sets,
-    survey::{Candidate, Survey, candidate, candidates},
-    turn::Turn,
+    snapshot::StatefulSetView,
+    survey::{Candidate, Survey, candidate},
+    turn::{Outcome, Turn},
 };
 use crate::api::names;
 
@@ -51,20 +54,73 @@ pub fn is_ours(key: &str) -> bool {
 /// and a webhook that isn't reached would have us restart the same validator for ever.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Restarts(pub BTreeMap<String, RestartRecord>);
+pub struct Restarts(pub BTreeMap<String, Restart>);
 
-/// One entry of [`Restarts`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RestartRecord {
-    /// Uid of the StatefulSet.
+/// One restart of ours. Written as `<uid> <reason> <hash>[ up][ outage]`, short enough for thousands of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// The last characters of its StatefulSet's uid.
     pub uid: String,
     /// Why.
     pub reason: String,
     /// The membership that the restart carried.
     pub hash: String,
-    /// Nobody of its network was Ready at the time, nor has been since.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// All its pods have been Ready on its template since.
+    pub came_up: bool,
+    /// Nobody of its network was Ready at the time, nor has been for long since.
     pub outage: bool,
+}
+
+impl Restart {
+    /// Whether it was a restart of this StatefulSet.
+    #[must_use]
+    pub fn is_of(&self, uid: &str) -> bool {
+        self.uid == short_uid(uid)
+    }
+}
+
+/// Enough of a uid to tell a StatefulSet from an earlier one of its name.
+#[must_use]
+pub fn short_uid(uid: &str) -> String {
+    let characters: Vec<char> = uid.chars().filter(|it| !it.is_whitespace()).collect();
+    let start = characters.len().saturating_sub(8);
+    characters[start..].iter().collect()
+}
+
+const CAME_UP: &str = "up";
+const OUTAGE: &str = "outage";
+
+impl Serialize for Restart {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let flags = [(self.came_up, CAME_UP), (self.outage, OUTAGE)];
+        let flags = flags.iter().filter(|(holds, _)| *holds);
+        let words = [self.uid.as_str(), &self.reason, &self.hash];
+        let words: Vec<&str> = words
+            .into_iter()
+            .chain(flags.map(|(_, word)| *word))
+            .collect();
+        serializer.serialize_str(&words.join(" "))
+    }
+}
+
+impl<'de> Deserialize<'de> for Restart {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let mut words = text.split(' ').map(str::to_owned);
+        let (Some(uid), Some(reason), Some(hash)) = (words.next(), words.next(), words.next())
+        else {
+            return Err(D::Error::custom("not a uid, a reason and a hash"));
+        };
+        let flags: Vec<String> = words.collect();
+        let has = |word: &str| flags.iter().any(|flag| flag == word);
+        Ok(Self {
+            uid,
+            reason,
+            hash,
+            came_up: has(CAME_UP),
+            outage: has(OUTAGE),
+        })
+    }
 }
 
 impl Notes {
@@ -117,80 +173,104 @@ impl Notes {
 
     /// What is to be noted after this look at the namespace.
     #[must_use]
-    pub fn updated(
-        mut self,
-        record: Option<&Record>,
-        survey: &Survey,
-        discovery: &Discovery,
-        memory: &Memory,
-        policy: &Policy,
-        now: Moment,
-    ) -> Self {
-        self.settle_turns(survey, memory);
-        self.departed = departed(&self.departed, record, survey, discovery);
-        self.restarts.retain_candidates(survey);
-        for (network, state) in &discovery.networks {
-            let nodes = || state.candidates.iter();
-            let is_ready = |name| candidate(survey, name).is_some_and(Candidate::is_ready);
-            if nodes().any(is_ready) {
-                for name in nodes() {
-                    if let Some(record) = self.restarts.0.get_mut(name.as_str()) {
-                        record.outage = false;
-                    }
-                }
-            }
-            if state.key == state.hash {
-                self.keys.remove(network.as_str());
-            } else {
-                let key = state.key.to_string();
-                self.keys.insert(network.as_str().to_owned(), key);
-            }
-        }
-        let is_network = |network: &String| {
-            let mut networks = discovery.networks.keys();
-            networks.any(|it| it.as_str() == network)
-        };
-        self.keys.retain(|network, _| is_network(network));
-        self.record_lost = memory.is_record_lost(policy, now);
+    pub fn updated(mut self, look: Look<'_>) -> Self {
+        self.settle_turns(look);
+        self.follow_restarts(look);
+        self.departed = departed(&self.departed, look);
+        let networks = || look.discovery.networks.iter();
+        let keys = networks().filter(|(_, state)| state.key != state.hash);
+        let keys = keys.map(|(network, state)| (network.to_text(), state.key.to_string()));
+        self.keys = keys.collect();
+        self.record_lost = look.memory.is_record_lost(look.policy, look.now);
         self
     }
 
     /// Notes down the turns that were carried out, and lets go of those that never will be.
-    fn settle_turns(&mut self, survey: &Survey, memory: &Memory) {
+    fn settle_turns(&mut self, look: Look<'_>) {
         let Self {
             turns, restarts, ..
         } = self;
         turns.retain(|_, turn| {
-            let node = NodeName::new(&turn.node).ok();
-            let node = node.and_then(|name| candidate(survey, &name));
-            let Some(node) = node.filter(|node| node.stateful_set.uid == turn.uid) else {
+            let Some(set) = look.stateful_set(&turn.node) else {
                 return false;
             };
-            if memory.is_fenced(&turn.token) {
-                return false;
+            match turn.outcome(set, look.snapshot.is_fresh) {
+                Outcome::Open => true,
+                Outcome::Dropped => false,
+                Outcome::Done => {
+                    let restart = Restart {
+                        uid: short_uid(&turn.uid),
+                        reason: turn.reason.clone(),
+                        hash: turn.hash.clone(),
+                        came_up: false,
+                        outage: turn.outage,
+                    };
+                    restarts.0.insert(turn.node.clone(), restart);
+                    false
+                }
             }
-            if memory.awaited(&node.network).is_some() || !turn.is_done(&node.stateful_set) {
-                return true;
-            }
-            let record = RestartRecord {
-                uid: turn.uid.clone(),
-                reason: turn.reason.clone(),
-                hash: turn.hash.clone(),
-                outage: turn.outage,
-            };
-            restarts.0.insert(turn.node.clone(), record);
-            false
         });
+    }
+
+    /// Forgets the restarts of StatefulSets that are gone, and notes how the others went.
+    fn follow_restarts(&mut self, look: Look<'_>) {
+        self.restarts.0.retain(|name, restart| {
+            let set = look.stateful_set(name);
+            set.is_some_and(|set| restart.is_of(&set.uid))
+        });
+        for state in look.discovery.networks.values() {
+            let node = |name| candidate(look.survey, name);
+            let is_settled = |name| node(name).is_some_and(Candidate::is_settled);
+            // stellar-core is Ready for a while even without a network: that ends no outage.
+            let is_up = |name| {
+                let since = look.memory.settled_since(name);
+                since.is_some_and(|since| look.now.since(since) >= look.policy.min_ready)
+            };
+            let is_back = state
+                .candidates
+                .iter()
+                .any(|it| is_settled(it) && is_up(it));
+            for name in &state.candidates {
+                if let Some(restart) = self.restarts.0.get_mut(name.as_str()) {
+                    restart.came_up |= is_settled(name);
+                    restart.outage &= !is_back;
+                }
+            }
+        }
+    }
+}
+
+/// What notes are brought up to date by.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// The namespace.
+    pub snapshot: &'a Snapshot,
+    /// What each node is.
+    pub survey: &'a Survey,
+    /// Who is a member.
+    pub discovery: &'a Discovery,
+    /// Since when.
+    pub memory: &'a Memory,
+    /// The flags.
+    pub policy: &'a Policy,
+    /// The time.
+    pub now: Moment,
+}
+
+impl Look<'_> {
+    fn stateful_set(&self, name: &str) -> Option<&StatefulSetView> {
+        let name = NodeName::new(name).ok()?;
+        self.snapshot.stateful_sets.get(&name).map(|set| &**set)
     }
 }
 
 /// Who was a candidate once, is not there any more, and is still named by a quorum set: for its network it is down.
 fn departed(
     noted: &BTreeMap<String, BTreeSet<String>>,
-    record: Option<&Record>,
-    survey: &Survey,
-    discovery: &Discovery,
+    look: Look<'_>,
 ) -> BTreeMap<String, BTreeSet<String>> {
+    let record = look.snapshot.config_map.as_ref();
+    let record = record.and_then(|map| map.readable_record());
     let of_network = |(network, state): (&Network, &NetworkState)| {
         let recorded = record.into_iter().flat_map(|record| &record.nodes);
         let recorded = recorded.filter(|node| node.network == *network);
@@ -198,29 +278,22 @@ fn departed(
         let gone: BTreeSet<NodeName> = noted
             .filter_map(|name| NodeName::new(name).ok())
             .chain(recorded.map(|node| node.name.clone()))
-            .filter(|name| !survey.contains_key(name))
+            .filter(|name| !look.survey.contains_key(name))
             .collect();
         if gone.is_empty() {
             return None;
         }
         let directory = Directory::new(gone.iter().chain(&state.candidates));
-        let named = Resolved::new(&directory, declared_sets(survey, state)).names();
+        let named = Resolved::new(&directory, declared_sets(look.survey, state)).names();
         let gone = gone.iter().filter(|name| named.contains(name));
         let gone: BTreeSet<String> = gone.map(ToString::to_string).collect();
-        (!gone.is_empty()).then(|| (network.as_str().to_owned(), gone))
+        (!gone.is_empty()).then(|| (network.to_text(), gone))
     };
-    discovery.networks.iter().filter_map(of_network).collect()
-}
-
-impl Restarts {
-    /// Forgets those of StatefulSets that are not there any more.
-    pub fn retain_candidates(&mut self, survey: &Survey) {
-        let uids: BTreeMap<&str, &str> = candidates(survey)
-            .map(|(name, node)| (name.as_str(), node.stateful_set.uid.as_str()))
-            .collect();
-        self.0
-            .retain(|name, restart| uids.get(name.as_str()) == Some(&restart.uid.as_str()));
-    }
+    look.discovery
+        .networks
+        .iter()
+        .filter_map(of_network)
+        .collect()
 }
 
 /// The annotation with a network's turn. A name that can't stand in a key is hashed.
@@ -294,8 +367,9 @@ mod tests {
             names in prop::collection::btree_set("[a-z]{1,5}", 0..4),
             record_lost: bool,
         ) {
-            let record = |name: &String| RestartRecord {
-                uid: format!("uid-{name}"), reason: "Outage".to_owned(), hash: "v1:0".to_owned(), outage: name.len() > 2,
+            let record = |name: &String| Restart {
+                uid: short_uid(&format!("uid-{name}")), reason: "Outage".to_owned(), hash: "v1:0".to_owned(),
+                came_up: name.len() > 1, outage: name.len() > 2,
             };
             let notes = Notes {
                 restarts: Restarts(names.iter().map(|name| (name.clone(), record(name))).collect()),

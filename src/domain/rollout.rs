@@ -32,7 +32,7 @@ pub use self::{
     verdict::{Deletion, Fence, Held, Notice, PausedBy, Plan, Stale, Start, Verdict},
 };
 use super::{
-    Memory, Now, Policy,
+    Memory, Now, Policy, Snapshot,
     discovery::{Discovery, NetworkState},
     injection::CannotInject,
     node::{Network, NodeName},
@@ -40,7 +40,8 @@ use super::{
     policy::{Adopt, RestartOn},
     quorum::{QuorumSet, Resolved},
     snapshot::{ConfigMapView, PodManagement, UpdateStrategy},
-    survey::{Candidate, Survey, candidate, candidates},
+    survey::{Candidate, PodReport, Survey, candidate, candidates},
+    turn,
 };
 
 /// How long a restart that the API server refused is not tried again.
@@ -57,17 +58,18 @@ pub struct Scene<'a> {
     pub memory: &'a Memory,
     /// What is noted on the ConfigMap: whom we restarted for what, and who is gone.
     pub notes: &'a Notes,
-    /// The ConfigMap as it is stored.
-    pub stored: Option<&'a ConfigMapView>,
+    /// The namespace.
+    pub snapshot: &'a Snapshot,
     /// The flags.
     pub policy: &'a Policy,
     /// The time.
     pub now: Now,
 }
 
-impl Scene<'_> {
-    fn is_paused(&self) -> bool {
-        self.stored.is_some_and(|stored| stored.paused)
+impl<'a> Scene<'a> {
+    /// The ConfigMap as it is stored.
+    fn stored(&self) -> Option<&'a ConfigMapView> {
+        self.snapshot.config_map.as_deref()
     }
 }
 
@@ -80,9 +82,9 @@ pub fn plan(scene: Scene<'_>) -> Plan {
     }
     for (name, node) in candidates(scene.survey) {
         plan.deletions.extend(deletions(scene, name, node));
-        plan.fences.extend(fence(scene, name, node));
         plan.notices.extend(unreadable(name, node));
     }
+    plan.fences.extend(fences(scene));
     plan
 }
 
@@ -112,7 +114,7 @@ fn verdict(
     due: &Due<'_>,
 ) -> Verdict {
     let held = |held| Verdict::Held(due.reason, held);
-    let waits = held_by_itself(scene, due).or_else(|| pace.holds(due.name));
+    let waits = held_by_itself(scene, state, due).or_else(|| pace.holds(due.name));
     if let Some(waits) = waits {
         return held(waits);
     }
@@ -147,13 +149,15 @@ fn verdict(
 }
 
 /// What holds this node back whatever the others do.
-fn held_by_itself(scene: Scene<'_>, due: &Due<'_>) -> Option<Held> {
+fn held_by_itself(scene: Scene<'_>, state: &NetworkState, due: &Due<'_>) -> Option<Held> {
     let Scene {
         policy, discovery, ..
     } = scene;
     let (name, node) = (due.name, due.node);
     let set = &node.stateful_set;
     let is_adoption = due.reason.is_adoption();
+    // Either record is enough, but for members that a bootstrap made: they were never Ready.
+    let has_ledger = node.was_ready || (node.was_member && !state.bootstrap);
     if policy.restart_on == RestartOn::Never {
         Some(Held::RestartsOff)
     } else if let (Some(why), true) = (&set.template.blocked, is_adoption) {
@@ -162,7 +166,7 @@ fn held_by_itself(scene: Scene<'_>, due: &Due<'_>) -> Option<Held> {
         Some(Held::AdoptionOff)
     } else if let Some(why) = &set.template.blocked {
         Some(Held::CannotInject(why.clone()))
-    } else if scene.is_paused() {
+    } else if scene.stored().is_some_and(|stored| stored.paused) {
         Some(Held::Paused(PausedBy::ConfigMap))
     } else if node.paused {
         Some(Held::Paused(PausedBy::Node))
@@ -172,7 +176,7 @@ fn held_by_itself(scene: Scene<'_>, due: &Due<'_>) -> Option<Held> {
         Some(Held::Refused)
     } else if is_adoption && !discovery.has_peers(name) {
         Some(Held::NoPeers)
-    } else if set.template.ephemeral_ledger && !set.allow_ephemeral && node.was_ready {
+    } else if set.template.ephemeral_ledger && !set.allow_ephemeral && has_ledger {
         Some(Held::EphemeralLedger)
     } else {
         match set.update_strategy {
@@ -200,12 +204,12 @@ fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletio
         && set.update_strategy == UpdateStrategy::default();
     let record = scene.notes.restarts.0.get(name.as_str());
     let is_ours = record.is_some_and(|record| {
-        record.uid == set.uid && set.template.membership.as_ref() == Some(&record.hash)
+        record.is_of(&set.uid) && set.template.membership.as_ref() == Some(&record.hash)
     });
     if !is_rolling || !is_ours || set.template.restarted_at.is_none() {
         return Vec::new();
     }
-    let is_left_behind = |pod: &&super::survey::PodReport| !pod.ready && !pod.updated;
+    let is_left_behind = |pod: &&PodReport| !pod.ready && !pod.updated;
     let pods = node.pods.iter().filter(is_left_behind);
     pods.map(|pod| Deletion {
         node: name.clone(),
@@ -215,16 +219,17 @@ fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletio
     .collect()
 }
 
-/// A restart that somebody set out to do and did not get done: it may be on its way still, and must not arrive.
-fn fence(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Option<Fence> {
-    let set = &node.stateful_set;
-    let is_under_way = scene.memory.awaited(&node.network) == Some(name);
-    let token = set.turn.as_ref().filter(|_| !is_under_way)?;
-    Some(Fence {
-        node: name.clone(),
-        uid: set.uid.clone(),
-        generation: set.generation,
-        token: token.clone(),
+/// Restarts that somebody set out to do and did not get done: they may be on their way still, and must not arrive.
+/// Whoever is no candidate any more is one of them.
+fn fences(scene: Scene<'_>) -> impl Iterator<Item = Fence> {
+    let sets = scene.snapshot.stateful_sets.iter();
+    sets.filter_map(move |(name, set)| {
+        let token = set.turn.as_ref().filter(|token| turn::is_live(token))?;
+        (!scene.memory.is_unseen(name)).then(|| Fence {
+            node: name.clone(),
+            uid: set.uid.clone(),
+            token: token.clone(),
+        })
     })
 }
 

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub services: BTreeMap<String, Arc<ServiceView>>,
     /// The ConfigMap `stellar-peers`, where there is one.
     pub config_map: Option<Arc<ConfigMapView>>,
+    /// Everything else was read after the ConfigMap. Stores give no such order.
+    pub is_fresh: bool,
 }
 
 /// A label or annotation that opts in or out.
@@ -287,6 +289,8 @@ pub struct PodView {
     pub running: bool,
     /// Condition `Ready` is `True`.
     pub ready: bool,
+    /// When that last changed, by the kubelet's clock: only compared with itself.
+    pub ready_changed_at: Option<String>,
     /// Being deleted.
     pub terminating: bool,
     /// Its addresses.
@@ -308,6 +312,7 @@ impl From<&PodObject> for PodView {
             .iter()
             .map(String::as_str)
             .chain(status.pod_ips.iter().map(|ip| ip.ip.as_str()));
+        let ready = status.conditions.iter().find(|it| it.kind == "Ready");
         let mut ips: Vec<IpAddr> = ips.filter_map(|ip| ip.parse().ok()).collect();
         ips.sort_unstable();
         ips.dedup();
@@ -324,10 +329,8 @@ impl From<&PodObject> for PodView {
                 .unwrap_or_default()
                 .to_owned(),
             running: status.phase.as_deref() == Some("Running"),
-            ready: status
-                .conditions
-                .iter()
-                .any(|it| it.kind == "Ready" && it.status == "True"),
+            ready: ready.is_some_and(|it| it.status == "True"),
+            ready_changed_at: ready.and_then(|it| it.last_transition_time.clone()),
             terminating: metadata.deletion_timestamp.is_some(),
             ips,
         }

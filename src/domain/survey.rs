@@ -109,6 +109,8 @@ pub struct PodReport {
     pub running: bool,
     /// Ready.
     pub ready: bool,
+    /// When that last changed.
+    pub ready_changed_at: Option<String>,
     /// On the StatefulSet's current revision.
     pub updated: bool,
 }
@@ -355,6 +357,7 @@ fn stand(
         host: host(pod_name, pod, names.as_deref()),
         running: pod.running,
         ready: pod.ready,
+        ready_changed_at: pod.ready_changed_at.clone(),
         updated: pod.revision == set.update_revision,
     };
     let reports: Vec<PodReport> = living.iter().map(report).collect();

@@ -6,8 +6,8 @@
 //!
 //! # Guarantees
 //! - Who takes a turn read the ConfigMap first, and so saw every token that was given before an earlier turn was
-//!   taken. It takes these tokens away before its own turn: a process that slept in between can't carry out its
-//!   restart any more. A turn is never timed out.
+//!   taken. It fences these before its own turn: a process that slept in between can't carry out its restart any
+//!   more. A turn is never timed out.
 //! - A token is used once: the restart takes it away, so a request that arrives twice or late restarts nobody.
 //!
 //! # Assumptions
@@ -39,15 +39,95 @@ pub struct Turn {
     pub token: String,
 }
 
+/// What became of a turn, as far as its StatefulSet tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The restart may still be on its way, or has not been seen yet.
+    Open,
+    /// The validator was restarted.
+    Done,
+    /// The restart was not carried out, and never will be.
+    Dropped,
+}
+
 impl Turn {
-    /// Whether the restart was carried out, as far as its StatefulSet tells.
+    /// What became of it. `is_newer` says that the StatefulSet was read after the ConfigMap that has this turn.
     ///
-    /// A restart always moves the generation. Where that moved and the hash is not there, a writer that replaces
-    /// the whole may have put the template back, or have come first; once is enough, so it counts as done.
+    /// A restart always moves the generation and takes the token away. Where both are so and the hash is not there,
+    /// a writer that replaces the whole may have put the template back; once is enough, so it counts as done.
     #[must_use]
-    pub fn is_done(&self, set: &StatefulSetView) -> bool {
-        set.uid == self.uid
-            && set.generation > self.generation
-            && set.turn.as_deref() != Some(self.token.as_str())
+    pub fn outcome(&self, set: &StatefulSetView, is_newer: bool) -> Outcome {
+        let carried = set.turn.as_deref();
+        if set.uid != self.uid || carried == Some(fenced(&self.token).as_str()) {
+            Outcome::Dropped
+        } else if carried == Some(self.token.as_str()) {
+            Outcome::Open
+        } else if set.generation > self.generation {
+            Outcome::Done
+        } else if is_newer {
+            Outcome::Dropped
+        } else {
+            Outcome::Open
+        }
+    }
+}
+
+const FENCED: &str = "fenced ";
+
+/// What takes the place of a token, so that its restart can't be carried out, and everybody sees that it was not.
+#[must_use]
+pub fn fenced(token: &str) -> String {
+    format!("{FENCED}{token}")
+}
+
+/// Whether a restart may still be carried out under what a StatefulSet carries.
+#[must_use]
+pub fn is_live(token: &str) -> bool {
+    !token.starts_with(FENCED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn() -> Turn {
+        Turn {
+            network: "testnet".to_owned(),
+            node: "v1".to_owned(),
+            uid: "u".to_owned(),
+            generation: 3,
+            reason: "Membership".to_owned(),
+            hash: "v1:000000000000".to_owned(),
+            outage: false,
+            token: "t".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_statefulset_tells_what_became_of_a_turn() {
+        let fenced = fenced("t");
+        let ways = [
+            (3, Some("t"), Outcome::Open, Outcome::Open),
+            (4, Some("t"), Outcome::Open, Outcome::Open),
+            (4, None, Outcome::Done, Outcome::Done),
+            (4, Some("another"), Outcome::Done, Outcome::Done),
+            (4, Some(fenced.as_str()), Outcome::Dropped, Outcome::Dropped),
+            (3, Some(fenced.as_str()), Outcome::Dropped, Outcome::Dropped),
+            // Nobody gives a token after its turn was taken.
+            (3, None, Outcome::Open, Outcome::Dropped),
+        ];
+        for (generation, carried, stored, newer) in ways {
+            let set = StatefulSetView {
+                uid: "u".to_owned(),
+                generation,
+                turn: carried.map(str::to_owned),
+                ..StatefulSetView::default()
+            };
+            let context = format!("{generation} {carried:?}");
+            assert_eq!(turn().outcome(&set, false), stored, "{context}");
+            assert_eq!(turn().outcome(&set, true), newer, "{context}");
+        }
+        let another = StatefulSetView::default();
+        assert_eq!(turn().outcome(&another, false), Outcome::Dropped);
     }
 }

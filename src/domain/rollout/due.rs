@@ -6,7 +6,7 @@ use crate::domain::{
     injection::Parts,
     membership::MembershipHash,
     node::NodeName,
-    notes::{RestartRecord, Restarts},
+    notes::{Restart, Restarts},
     survey::Candidate,
 };
 
@@ -84,11 +84,11 @@ fn stale(
     reason.or_else(|| (is_lost && !was_helped()).then_some(Stale::Outage))
 }
 
-fn record<'a>(
+pub(super) fn record<'a>(
     restarts: &'a Restarts,
     name: &NodeName,
     node: &Candidate,
-) -> Option<&'a RestartRecord> {
+) -> Option<&'a Restart> {
     let record = restarts.0.get(name.as_str())?;
-    (record.uid == node.stateful_set.uid).then_some(record)
+    record.is_of(&node.stateful_set.uid).then_some(record)
 }

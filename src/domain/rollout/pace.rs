@@ -1,11 +1,11 @@
 //! What holds a whole network back, who of it is down, and since when.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{cell::LazyCell, collections::BTreeSet, time::Duration};
 
-use super::{Held, Scene, nodes_of};
+use super::{Held, Scene, due::record, nodes_of};
 use crate::domain::{
     Moment,
-    discovery::NetworkState,
+    discovery::{Listing, NetworkState},
     node::{Network, NodeName},
     snapshot::{ConfigMapView, parse_time},
     survey::Candidate,
@@ -19,12 +19,12 @@ pub(super) struct Pace<'a> {
     /// Nobody is Ready just now.
     pub(super) is_nobody_ready: bool,
     /// Members that are not Ready, mid-rollout, or Ready for too short a time.
-    pub(super) down: Vec<&'a NodeName>,
+    pub(super) down: BTreeSet<&'a NodeName>,
     /// Who was restarted a while ago and has not come so far that others can find it.
     pub(super) unlisted: Option<&'a NodeName>,
     record_lost: bool,
     settling: bool,
-    awaited: Option<&'a NodeName>,
+    unseen: Option<&'a NodeName>,
     stuck: Option<&'a NodeName>,
     unready_for_long: BTreeSet<&'a NodeName>,
     restarted_lately: BTreeSet<&'a NodeName>,
@@ -39,9 +39,10 @@ impl<'a> Pace<'a> {
         let Scene { memory, policy, .. } = scene;
         let now = scene.now.moment;
         let (mut due, mut go) = (Timer::new(now), Timer::new(now));
+        // A network in which nobody was ever Ready has no record to lose, and can't get Ready by waiting.
         let record_lost = memory
             .record_lost_until(policy)
-            .is_some_and(|until| go.waits_for(until));
+            .is_some_and(|until| !state.bootstrap && go.waits_for(until));
         let settling = memory
             .change(network)
             .is_none_or(|change| go.waits_for(change.since + change.settle(policy)));
@@ -49,23 +50,27 @@ impl<'a> Pace<'a> {
         let mut pace = Self {
             is_outage: nobody_ready.is_some_and(|since| due.is_help_due(scene, since)),
             is_nobody_ready: nobody_ready.is_some(),
-            down: Vec::new(),
+            down: BTreeSet::new(),
             unlisted: None,
             record_lost,
             settling,
-            awaited: memory.awaited(network),
+            unseen: memory.unseen(network),
             stuck: None,
             unready_for_long: BTreeSet::new(),
             restarted_lately: BTreeSet::new(),
             until_due: None,
             until_go: None,
         };
+        let known = LazyCell::new(|| {
+            let stored = scene.stored();
+            stored.map(ConfigMapView::known_peers).unwrap_or_default()
+        });
         for (name, node) in nodes_of(scene.survey, state) {
             let is_member = state.members.contains_key(name);
-            if state.members.contains_key(name) && !is_up(scene, &mut go, name, node) {
-                pace.down.push(name);
+            if is_member && !is_up(scene, &mut go, name, node) {
+                pace.down.insert(name);
             }
-            pace.look_at(scene, &mut due, name, node, is_member);
+            pace.look_at(scene, &mut due, &known, name, node, is_member);
         }
         (pace.until_due, pace.until_go) = (due.first, go.first);
         pace
@@ -75,11 +80,17 @@ impl<'a> Pace<'a> {
         &mut self,
         scene: Scene<'a>,
         timer: &mut Timer,
+        known: &LazyCell<BTreeSet<&'a str>, impl FnOnce() -> BTreeSet<&'a str>>,
         name: &'a NodeName,
         node: &Candidate,
         is_member: bool,
     ) {
-        let Scene { memory, policy, .. } = scene;
+        let Scene {
+            memory,
+            policy,
+            notes,
+            ..
+        } = scene;
         let unready = memory.unready_since(name);
         if unready.is_some_and(|since| timer.is_help_due(scene, since)) {
             self.unready_for_long.insert(name);
@@ -90,10 +101,10 @@ impl<'a> Pace<'a> {
         let is_late = !timer.waits_for(timer.now + policy.stuck_after.saturating_sub(age));
         if !is_late {
             self.restarted_lately.insert(name);
-            if !node.is_ready() && !is_listed(scene, name, node) {
+            if !node.is_ready() && !is_listed(scene, known, name, node) {
                 self.unlisted = self.unlisted.or(Some(name));
             }
-        } else if is_member && memory.rollout_since(name).is_some() {
+        } else if is_member && !record(&notes.restarts, name, node).is_some_and(|it| it.came_up) {
             self.stuck = self.stuck.or(Some(name));
         }
     }
@@ -103,8 +114,8 @@ impl<'a> Pace<'a> {
         let stuck = self.stuck.filter(|it| *it != name && !self.is_outage);
         if self.record_lost {
             Some(Held::RecordLost)
-        } else if let Some(awaited) = self.awaited {
-            Some(Held::Budget(awaited.clone()))
+        } else if let Some(unseen) = self.unseen {
+            Some(Held::Budget(unseen.clone()))
         } else if let Some(stuck) = stuck {
             Some(Held::Stuck(stuck.clone()))
         } else {
@@ -176,16 +187,12 @@ fn restart_age(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Option<Du
 }
 
 /// Its new pod runs, and the stored list has the address, if it is to have it.
-fn is_listed(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> bool {
+fn is_listed(scene: Scene<'_>, known: &BTreeSet<&str>, name: &NodeName, node: &Candidate) -> bool {
     let set = &node.stateful_set;
     let runs = set.observed_generation >= set.generation
         && node.pods.iter().any(|pod| pod.updated && pod.running);
     let listing = scene.discovery.listings.get(name);
-    let wanted = listing.map(|it| it.addresses()).unwrap_or_default();
-    let known = scene
-        .stored
-        .map(ConfigMapView::known_peers)
-        .unwrap_or_default();
+    let wanted = listing.map(Listing::addresses).unwrap_or_default();
     runs && wanted
         .iter()
         .all(|address| known.contains(address.to_string().as_str()))

@@ -11,6 +11,7 @@ use crate::{
         injection::{self, CannotInject, OurPort, Template, Wanted},
         snapshot::parse_time,
         time::rfc3339,
+        turn::fenced,
     },
 };
 
@@ -35,12 +36,15 @@ pub fn token_patch(object: &Value, start: &Start, token: &str) -> Vec<PatchOpera
     operations
 }
 
-/// The patch that takes the token of a turn away.
+/// The patch that replaces the token of a turn, so that its restart can't be carried out any more.
 #[must_use]
 pub fn fence_patch(fence: &Fence) -> Vec<PatchOperation> {
-    let mut operations = tests_of(&fence.uid, fence.generation);
-    operations.extend(take_token(&fence.token));
-    operations
+    let path = injection::annotation_path("", names::TURN);
+    vec![
+        test("/metadata/uid", json!(fence.uid)),
+        test(&path, json!(fence.token)),
+        injection::replace(&path, json!(fenced(&fence.token))),
+    ]
 }
 
 /// The patch that restarts a validator: it tests what the decision rested on, adds our parts where they are
@@ -72,7 +76,8 @@ pub fn restart_patch(
             json!(carried),
         ));
     }
-    operations.extend(take_token(token));
+    let path = injection::annotation_path("", names::TURN);
+    operations.extend([test(&path, json!(token)), injection::remove(&path)]);
     let our_port = OurPort::of(&[Template::new(template)]);
     let wanted = Wanted {
         port: start.port,
@@ -94,11 +99,6 @@ fn tests_of(uid: &str, generation: i64) -> Vec<PatchOperation> {
         test("/metadata/uid", json!(uid)),
         test("/metadata/generation", json!(generation)),
     ]
-}
-
-fn take_token(token: &str) -> [PatchOperation; 2] {
-    let path = injection::annotation_path("", names::TURN);
-    [test(&path, json!(token)), injection::remove(&path)]
 }
 
 fn test(path: &str, value: Value) -> PatchOperation {

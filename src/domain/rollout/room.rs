@@ -90,13 +90,11 @@ impl<'a> Room<'a> {
     /// knows the addresses of those before it.
     pub(super) fn step_of_one_that_is_down(&mut self, name: &NodeName) -> Step {
         let before = self.started.as_ref().or(self.pace.unlisted);
-        match before.filter(|it| *it != name) {
-            Some(before) => Step::Wait(Held::Behind(before.clone())),
-            None => {
-                self.started = Some(name.clone());
-                Step::Go { halts: None }
-            }
+        if let Some(before) = before.filter(|it| *it != name) {
+            return Step::Wait(Held::Behind(before.clone()));
         }
+        self.started = Some(name.clone());
+        Step::Go { halts: None }
     }
 }
 

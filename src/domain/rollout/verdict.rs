@@ -93,6 +93,9 @@ pub enum Held {
     /// It is down itself.
     #[error("its own pods are not all Ready, or for too short a time")]
     NotReady,
+    /// Another namespace's turn.
+    #[error("a validator of its network in namespace {0} is being taken in")]
+    Elsewhere(String),
     /// Others are down or restart.
     #[error("{0} restarts, is down, or is Ready for too short a time")]
     Budget(NodeName),
@@ -128,6 +131,7 @@ impl Held {
             Self::Settling => "Settling",
             Self::Stuck(_) => "Stuck",
             Self::NotReady => "NotReady",
+            Self::Elsewhere(_) => "Elsewhere",
             Self::Budget(_) => "Budget",
             Self::Behind(_) => "Behind",
             Self::Quorum(_) => "Quorum",
@@ -194,15 +198,13 @@ pub struct Deletion {
     pub uid: String,
 }
 
-/// The token of a restart that was not carried out, and is to be taken away so that it never will be.
+/// The token of a restart that was not carried out, and is to be replaced so that it never will be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fence {
     /// Whose.
     pub node: NodeName,
     /// Uid of its StatefulSet.
     pub uid: String,
-    /// Generation of its StatefulSet: with another one the restart may have been carried out.
-    pub generation: i64,
     /// The token.
     pub token: String,
 }
@@ -234,7 +236,7 @@ pub struct Plan {
     pub verdicts: BTreeMap<NodeName, Verdict>,
     /// Pods to delete.
     pub deletions: Vec<Deletion>,
-    /// Tokens to take away.
+    /// Tokens to replace.
     pub fences: Vec<Fence>,
     /// What people should know.
     pub notices: Vec<Notice>,

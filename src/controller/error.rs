@@ -39,7 +39,9 @@ pub enum ReconcileError {
         what: String,
     },
     /// What a restart was decided on is too old by now, or we lead no more. It is read and decided again.
-    #[error("the decision to restart {0} got too old before it was carried out; it is decided again")]
+    #[error(
+        "the decision to restart {0} got too old before it was carried out; it is decided again"
+    )]
     Outdated(NodeName),
     /// Another installation keeps this namespace.
     #[error(

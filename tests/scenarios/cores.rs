@@ -185,9 +185,10 @@ impl State {
         let list = self.mounted.as_ref().unwrap_or(list);
         let broken = &self.broken_from_now;
         for it in running {
+            let mounted = || list.iter().filter(|_| it.mounts_list).cloned();
             self.cores.entry(it.uid.clone()).or_insert_with(|| Core {
                 node: it.node.clone(),
-                knows: it.mounts_list.then(|| list.clone()).unwrap_or_default(),
+                knows: mounted().collect(),
                 is_broken: broken.contains(&it.node),
             });
         }

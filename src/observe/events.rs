@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Events that wait to be sent; further ones are dropped, for they only tell what logs and status tell too.
-const QUEUE: usize = 256;
+const QUEUE: usize = 4096;
 
 /// How long the same words about the same object count as one more of the same Event.
 const SERIES: Duration = Duration::from_mins(6);

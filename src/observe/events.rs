@@ -1,11 +1,13 @@
 //! Kubernetes Events: what a person sees in `kubectl describe`.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
 use super::error_chain;
@@ -15,7 +17,10 @@ use crate::{
 };
 
 /// Events that wait to be sent; further ones are dropped, for they only tell what logs and status tell too.
-const QUEUE: usize = 256;
+const QUEUE: usize = 4096;
+
+/// How long the same words about the same object count as one more of the same Event.
+const SERIES: Duration = Duration::from_mins(6);
 
 /// Sends Events from a task of its own, so that no decision waits for them.
 #[derive(Clone, Debug)]
@@ -35,9 +40,16 @@ impl Events {
             controller: names::STELLAR_PEERS.to_owned(),
             instance: Some(instance),
         };
-        let recorder = Recorder::new(client, reporter);
         let task = async move {
+            // A recorder counts Events of one reason as one, and keeps the words of the first. Other words are news.
+            let mut recorders: BTreeMap<Option<String>, (Recorder, Instant)> = BTreeMap::new();
             while let Some((event, about)) = waiting.recv().await {
+                recorders.retain(|_, (_, used)| used.elapsed() < SERIES);
+                let recorder = || Recorder::new(client.clone(), reporter.clone());
+                let (recorder, used) = recorders
+                    .entry(event.note.clone())
+                    .or_insert_with(|| (recorder(), Instant::now()));
+                *used = Instant::now();
                 if let Err(error) = recorder.publish(&event, &about).await {
                     debug!(
                         error = error_chain(&error),
@@ -113,5 +125,33 @@ fn reference<K: Resource<DynamicType = ()>>(
         name: Some(name.to_owned()),
         uid,
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(all(test, feature = "sandbox"))]
+mod tests {
+    use super::*;
+    use crate::sandbox::Sandbox;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_same_words_are_counted_and_other_words_are_another_event() {
+        let sandbox = Sandbox::default();
+        let (events, sending) = Events::new(sandbox.client("us"), "instance".to_owned());
+        let sending = tokio::spawn(sending);
+        let (node, snapshot) = (NodeName::new("v").unwrap(), Snapshot::default());
+        for note in ["w waits", "x waits", "w waits"] {
+            let kind = EventType::Normal;
+            events.on_node("default", &node, &snapshot, kind, "Budget", note);
+        }
+        drop(events);
+        sending.await.unwrap();
+        let stored = sandbox.peek_all("events.events.k8s.io", "default");
+        let told = stored.iter().map(|event| {
+            let count = event["series"]["count"].as_i64().unwrap_or(1);
+            (event["note"].as_str().unwrap(), count)
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_unstable();
+        assert_eq!(told, [("w waits", 2), ("x waits", 1)]);
     }
 }

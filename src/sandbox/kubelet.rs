@@ -18,7 +18,7 @@ use super::{
 
 /// The node on which all pods run, unless they name one.
 const NODE: &str = "sandbox-node";
-/// `never` keeps a pod from ever being Ready.
+/// `never` keeps a pod from being Ready, for as long as it stands there.
 const READY: &str = "rig.test/ready";
 /// Milliseconds from running to Ready.
 const READY_DELAY: &str = "rig.test/ready-delay-ms";
@@ -141,6 +141,11 @@ pub(super) fn observe(work: &mut Work<'_>, event: &Event) {
                 Task::StartPod(id)
             },
         );
+    } else if event.before.as_deref().is_some_and(|before| {
+        let annotations = |pod: &Object| pod.value()["metadata"]["annotations"][READY].clone();
+        annotations(before) != annotations(pod)
+    }) {
+        work.state.kubelet.look_again.insert(id.key);
     }
 }
 

@@ -44,6 +44,8 @@ pub struct OperatorOptions {
     pub node_name: Option<String>,
     /// Whether the ledger lies on the claim `<node>-data`, as the real operator has it, or on an emptyDir.
     pub has_claim: bool,
+    /// Annotations of the pod template.
+    pub pod_annotations: BTreeMap<String, String>,
 }
 
 impl Default for OperatorOptions {
@@ -54,6 +56,7 @@ impl Default for OperatorOptions {
             rest: Duration::ZERO,
             node_name: None,
             has_claim: true,
+            pod_annotations: BTreeMap::new(),
         }
     }
 }
@@ -296,6 +299,11 @@ pub fn config_map(node: &Value) -> Value {
 pub fn stateful_set(node: &Value, options: &OperatorOptions) -> Value {
     let name = text(&node["metadata"]["name"], "");
     let is_suspended = node["spec"]["suspended"] == true;
+    let mut template =
+        json!({"metadata": {"labels": labels(node)}, "spec": pod_spec(node, name, options)});
+    if !options.pod_annotations.is_empty() {
+        template["metadata"]["annotations"] = json!(options.pod_annotations);
+    }
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": metadata(node, name),
         "spec": {
@@ -304,7 +312,7 @@ pub fn stateful_set(node: &Value, options: &OperatorOptions) -> Value {
             "podManagementPolicy": "OrderedReady",
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
             "selector": {"matchLabels": labels(node)},
-            "template": {"metadata": {"labels": labels(node)}, "spec": pod_spec(node, name, options)},
+            "template": template,
         },
     })
 }

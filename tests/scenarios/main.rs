@@ -3,6 +3,7 @@
 //! `cargo test --features sandbox --test scenarios` tells them on the sandbox; with `-- --ignored` on a real control
 //! plane, which `make e2e` builds.
 
+mod cores;
 mod history;
 mod ours;
 mod real;
@@ -55,4 +56,20 @@ on_both_worlds!(
     installing::installed_into_a_running_network_each_is_taken_in_once_and_then_left_alone,
     installing::a_statefulset_that_opts_in_by_its_template_is_a_node,
     odd::odd_objects_harm_nobody_else,
+    restarts::ten_that_join_in_a_minute_cost_each_at_most_one_restart,
+    restarts::a_stale_validator_that_is_down_goes_first_and_its_old_pod_is_deleted,
+    replicas::where_the_leader_is_killed_in_a_rollout_the_other_replica_goes_on,
+    held::a_restart_that_does_not_get_done_stops_all_others_until_it_is_repaired,
+    held::a_paused_namespace_restarts_nobody_until_it_is_resumed,
+    held::a_paused_validator_waits_until_it_is_resumed_and_the_others_do_not,
+    held::whose_pods_would_not_follow_waits_and_the_others_do_not,
+    cold::a_fresh_network_forms_by_itself,
+    cold::a_network_that_lost_all_its_pods_at_once_finds_itself_again,
+    cold::in_a_cold_start_the_list_keeps_all_and_each_is_restarted_once,
+    quorum::a_network_that_tolerates_nobody_is_restarted_one_by_one_and_told_of_the_pause,
+    quorum::a_network_that_tolerates_nobody_can_be_held_instead,
+    quorum::nobody_is_restarted_past_what_the_quorum_sets_tolerate,
+    policies::where_only_joins_count_nobody_is_restarted_for_who_left,
+    policies::where_restarts_are_off_the_list_follows_all_the_same,
+    policies::a_dry_run_writes_nothing_though_restarts_are_due,
 );

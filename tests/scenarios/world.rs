@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::{
+    coordination::v1::Lease,
+    core::v1::{ConfigMap, Pod},
+    events::v1::Event,
+};
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams},
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -26,8 +30,9 @@ use stellar_peers::{
 };
 
 use crate::{
+    cores::{Cores, NOT_READY},
     history::{History, Mark},
-    ours::{Pace, Webhook},
+    ours::{OurEvent, OurRequest, Pace, Webhook},
     real::RealRig,
     sandbox::SandboxRig,
 };
@@ -46,6 +51,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     rig: Rig,
     operator: Option<Operator>,
+    cores: Option<Cores>,
 }
 
 impl World {
@@ -58,6 +64,7 @@ impl World {
             history,
             rig,
             operator: None,
+            cores: None,
         }
     }
 
@@ -66,6 +73,22 @@ impl World {
         self.register(Webhook::Registered).await;
         self.start_ours().await;
         self.start_operator(WriteMode::Apply).await;
+    }
+
+    /// The same with stand-ins for stellar-core, each Ready only while it reaches `enough`, itself included.
+    pub(crate) async fn begin_with_cores(&mut self, enough: usize) {
+        self.cores = Some(Cores::start(
+            self.client.clone(),
+            &self.namespace,
+            enough,
+            self.pace.poll,
+        ));
+        self.begin().await;
+    }
+
+    /// The stand-ins for stellar-core.
+    pub(crate) fn cores(&self) -> &Cores {
+        self.cores.as_ref().expect("the story began with them")
     }
 
     pub(crate) async fn register(&mut self, how: Webhook) {
@@ -80,7 +103,7 @@ impl World {
         self.start_ours_with(&[]).await;
     }
 
-    /// Starts our program and waits until it is ready.
+    /// Starts our program, beside what runs of it, and waits until it is ready.
     pub(crate) async fn start_ours_with(&mut self, more: &[&str]) {
         let mut flags = self.pace.flags();
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
@@ -103,14 +126,43 @@ impl World {
         }
     }
 
+    /// Kills the replica that leads, as by kill -9, and gives its name in the Lease.
+    pub(crate) async fn kill_the_leader(&mut self) -> String {
+        let leader = self.leader().await.expect("somebody leads");
+        let before = self.replicas();
+        match &mut self.rig {
+            Rig::Sandbox(rig) => rig.kill_leader(&leader),
+            Rig::Real(rig) => rig.kill_leader(&leader),
+        }
+        assert_eq!(self.replicas(), before - 1, "{leader} is one of ours");
+        leader
+    }
+
+    fn replicas(&self) -> usize {
+        match &self.rig {
+            Rig::Sandbox(rig) => rig.replicas(),
+            Rig::Real(rig) => rig.replicas(),
+        }
+    }
+
+    /// Who has the Lease.
+    pub(crate) async fn leader(&self) -> Option<String> {
+        let leases = Api::<Lease>::namespaced(self.client.clone(), &self.namespace);
+        let lease = leases.get_opt(names::STELLAR_PEERS).await.ok()??;
+        lease.spec?.holder_identity
+    }
+
     /// Starts the stand-in for the operator, in place of the one that runs.
     pub(crate) async fn start_operator(&mut self, mode: WriteMode) {
         let client = match &self.rig {
             Rig::Sandbox(rig) => rig.sandbox.client("stellar-operator"),
             Rig::Real(rig) => rig.operators_client().await,
         };
+        let not_ready = (NOT_READY.0.to_owned(), NOT_READY.1.to_owned());
         let options = OperatorOptions {
             mode,
+            interval: self.pace.operator,
+            pod_annotations: self.cores.iter().map(|_| not_ready.clone()).collect(),
             ..OperatorOptions::default()
         };
         self.operator = Some(Operator::start(client, &self.namespace, options));
@@ -134,14 +186,69 @@ impl World {
         }
     }
 
-    /// Requests of our program so far but those about its Lease: verb, resource, whether it meant to write.
-    pub(crate) fn our_requests(&self) -> Vec<(String, String, bool)> {
-        let mut requests = match &self.rig {
+    /// Requests of our program so far.
+    pub(crate) fn our_requests(&self) -> Vec<OurRequest> {
+        match &self.rig {
             Rig::Sandbox(rig) => rig.requests(),
             Rig::Real(rig) => rig.requests(),
-        };
-        requests.retain(|(_, resource, _)| resource != "leases");
-        requests
+        }
+    }
+
+    /// The pods that our program deleted, by name, oldest first.
+    pub(crate) fn our_pod_deletions(&self) -> Vec<String> {
+        let requests = self.our_requests().into_iter();
+        let deletions =
+            requests.filter(|it| it.verb == "delete" && it.resource == "pods" && it.code < 300);
+        deletions.map(|it| it.name).collect()
+    }
+
+    /// Events of our program so far, sorted.
+    pub(crate) async fn our_events(&self) -> Vec<OurEvent> {
+        let api = Api::<Event>::namespaced(self.client.clone(), &self.namespace);
+        let events = api.list(&ListParams::default()).await;
+        let events = events.map(|list| list.items).unwrap_or_default();
+        let ours = events
+            .into_iter()
+            .filter(|event| event.reporting_controller.as_deref() == Some(names::STELLAR_PEERS));
+        let mut ours: Vec<OurEvent> = ours
+            .map(|event| {
+                let about = event.regarding.unwrap_or_default();
+                OurEvent {
+                    kind: about.kind.unwrap_or_default(),
+                    about: about.name.unwrap_or_default(),
+                    reason: event.reason.unwrap_or_default(),
+                    note: event.note.unwrap_or_default(),
+                    count: event.series.map_or(1, |series| series.count),
+                }
+            })
+            .collect();
+        ours.sort();
+        ours
+    }
+
+    /// Waits until our program has told of a node with this reason.
+    pub(crate) async fn is_told(&self, node: &str, reason: &str) {
+        let what = format!("an Event {reason} tells of {node}");
+        self.eventually(&what, async |world| {
+            let events = world.our_events().await;
+            let mut events = events.iter();
+            events.any(|event| event.about == node && event.reason == reason)
+        })
+        .await;
+    }
+
+    /// Looks on for a while: nobody is restarted, and our program has nothing more to tell.
+    pub(crate) async fn nothing_is_told(&self, nodes: &[&str]) {
+        // Events are sent one after the other, and what was decided in one pass may be on its way.
+        self.eventually("what there is to tell is told", async |world| {
+            let before = world.our_events().await;
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            world.our_events().await == before
+        })
+        .await;
+        let before = self.our_events().await;
+        self.nobody_restarts(nodes).await;
+        assert_eq!(self.our_events().await, before, "it was told already");
     }
 
     /// A validator as the seed's example has it.
@@ -286,11 +393,33 @@ impl World {
         .await;
     }
 
+    /// Waits until these validators' pods are Ready.
+    pub(crate) async fn all_ready(&self, nodes: &[&str]) {
+        self.eventually(&format!("the pods of {nodes:?} are Ready"), async |world| {
+            for node in nodes {
+                let pod = world.pod(node).await;
+                if !pod.is_some_and(|pod| pod.ready && !pod.terminating) {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// Waits until a node's pod was replaced.
+    pub(crate) async fn restarts(&self, node: &str, since: Mark) {
+        self.eventually(&format!("{node} restarts"), async |world| {
+            world.history.restarts(node, since) > 0
+        })
+        .await;
+    }
+
     /// Waits for what must come.
     pub(crate) async fn eventually(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
         let waiting = async {
             while !holds(self).await {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(self.pace.poll).await;
             }
         };
         if tokio::time::timeout(self.pace.patience, waiting)
@@ -328,7 +457,7 @@ impl World {
         let requests = self.our_requests().split_off(before);
         let costly: Vec<_> = requests
             .iter()
-            .filter(|(verb, _, is_write)| *is_write || verb == "list")
+            .filter(|it| it.resource != "leases" && (it.is_write || it.verb == "list"))
             .collect();
         assert!(costly.is_empty(), "at rest our program sent {costly:?}");
     }
@@ -337,7 +466,7 @@ impl World {
     async fn state(&self) -> String {
         let sets = Api::<StatefulSetObject>::namespaced(self.client.clone(), &self.namespace);
         let sets = sets
-            .list(&kube::api::ListParams::default())
+            .list(&ListParams::default())
             .await
             .map(|list| list.items)
             .unwrap_or_default();
@@ -350,7 +479,7 @@ impl World {
         });
         let pods = Api::<PodObject>::namespaced(self.client.clone(), &self.namespace);
         let pods = pods
-            .list(&kube::api::ListParams::default())
+            .list(&ListParams::default())
             .await
             .map(|list| list.items)
             .unwrap_or_default();
@@ -363,16 +492,32 @@ impl World {
         };
         let lines: Vec<String> = sets.chain(pods).collect();
         format!(
-            "list: {:#?}\n{}\n{log}",
-            self.list().await.map(|map| map.data),
-            lines.join("\n")
+            "list: {:#?}\n{}\n{:#?}\n{log}",
+            self.list()
+                .await
+                .map(|map| (map.metadata.annotations, map.data)),
+            lines.join("\n"),
+            self.our_events().await,
         )
     }
 
-    /// The story is told: nothing of it stays.
+    /// The story is told: what holds for all stories is looked at, and nothing of it stays.
     pub(crate) async fn end(mut self) {
         self.operator = None;
+        self.cores = None;
         self.kill_ours();
+        let mut refused = self.our_requests();
+        refused.retain(|it| it.code == 403);
+        assert!(refused.is_empty(), "our account may not do {refused:?}");
+        let deleted = self.our_pod_deletions();
+        for pod in &deleted {
+            let node = pod.rsplit_once('-').map_or(pod.as_str(), |(node, _)| node);
+            let count = deleted.iter().filter(|it| *it == pod).count();
+            assert!(
+                count <= self.history.deleted_while_not_ready(node),
+                "our program deleted {pod}, which was Ready"
+            );
+        }
         if let Rig::Real(rig) = &self.rig {
             rig.clean_up().await;
         }

@@ -236,6 +236,22 @@ async fn readiness_follows_annotations_holds_and_a_check() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_loses_and_gains_readiness_by_annotation() {
+    let (sandbox, client, _running) = cluster(|_| {}).await;
+    pass(2 * SECOND).await;
+    assert!(is_ready(&pod(&sandbox, "a-0")));
+    let uid = pod(&sandbox, "a-0")["metadata"]["uid"].clone();
+    for (annotation, ready) in [(json!("never"), false), (json!(null), true)] {
+        let patch = json!({"metadata": {"annotations": {"rig.test/ready": annotation}}});
+        let path = "/api/v1/namespaces/default/pods/a-0";
+        merge(&client, path, patch).await.unwrap();
+        pass(SECOND).await;
+        assert_eq!(is_ready(&pod(&sandbox, "a-0")), ready);
+    }
+    assert_eq!(pod(&sandbox, "a-0")["metadata"]["uid"], uid);
+}
+
+#[tokio::test(start_paused = true)]
 async fn deleting_a_set_collects_its_pods_and_keeps_its_claims() {
     let sandbox = Sandbox::default();
     let _running = sandbox.start();

@@ -29,9 +29,9 @@ use tokio::{
     sync::OnceCell,
 };
 
-use self::control_plane::{ControlPlane, Process, User};
+use self::control_plane::{AuditEntry, ControlPlane, Process, User};
 use crate::{
-    ours::{Pace, Webhook},
+    ours::{OurRequest, Pace, Webhook},
     world::{Rig, World, kubernetes_object},
 };
 
@@ -64,9 +64,14 @@ pub(crate) struct RealRig {
     admin: Client,
     folder: TempDir,
     webhook_port: u16,
-    http_port: u16,
-    ours: Option<Process>,
+    ours: Vec<Replica>,
     registered: Option<String>,
+}
+
+/// One replica of ours.
+struct Replica {
+    process: Process,
+    http_port: u16,
 }
 
 /// A namespace of its own on the shared control plane; a control plane of its own for the story that stops it.
@@ -92,8 +97,7 @@ pub(crate) async fn world(story: &str) -> World {
         admin: admin.clone(),
         folder: TempDir::new().expect("a temporary folder"),
         webhook_port: free_port(),
-        http_port: free_port(),
-        ours: None,
+        ours: Vec::new(),
         registered: None,
     };
     World::new(Rig::Real(Box::new(rig)), admin, namespace, Pace::REAL)
@@ -123,15 +127,23 @@ fn free_port() -> u16 {
 }
 
 impl RealRig {
+    /// Starts a replica beside those that run, on ports of its own. The first one's is the webhook that is called.
     pub(crate) fn start_ours(&mut self, flags: &[String]) {
+        let number = self.ours.len();
+        let webhook_port = if number == 0 {
+            self.webhook_port
+        } else {
+            free_port()
+        };
+        let http_port = free_port();
         let kubeconfig = self.plane.kubeconfig_for(User::StellarPeers);
         let mut arguments = vec![
             "run".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--namespaces={}", self.namespace),
             format!("--own-namespace={}", self.namespace),
-            format!("--webhook-listen=127.0.0.1:{}", self.webhook_port),
-            format!("--http-listen=127.0.0.1:{}", self.http_port),
+            format!("--webhook-listen=127.0.0.1:{webhook_port}"),
+            format!("--http-listen=127.0.0.1:{http_port}"),
             format!("--tls-dir={}", self.tls_dir().display()),
             "--log-filter=info,stellar_peers=debug".to_owned(),
         ];
@@ -139,8 +151,13 @@ impl RealRig {
         arguments.extend(flags.iter().cloned());
         let binary = Path::new(env!("CARGO_BIN_EXE_stellar-peers"));
         let folder = binary.parent().expect("a binary is in a folder");
-        let process = Process::spawn("stellar-peers", folder, self.folder.path(), &arguments);
-        self.ours = Some(process.expect("our binary starts"));
+        let log_dir = self.folder.path().join(format!("replica-{number}"));
+        std::fs::create_dir_all(&log_dir).expect("a folder");
+        let process = Process::spawn("stellar-peers", folder, &log_dir, &arguments);
+        self.ours.push(Replica {
+            process: process.expect("our binary starts"),
+            http_port,
+        });
     }
 
     fn tls_dir(&self) -> PathBuf {
@@ -197,31 +214,33 @@ impl RealRig {
     }
 
     pub(crate) fn kill_ours(&mut self) {
-        self.ours = None;
+        self.ours.clear();
+    }
+
+    /// Kills the replica that has the Lease, which it told in its log.
+    pub(crate) fn kill_leader(&mut self, holder: &str) {
+        self.ours
+            .retain(|replica| !replica.process.has_logged(holder));
+    }
+
+    pub(crate) fn replicas(&self) -> usize {
+        self.ours.len()
     }
 
     pub(crate) fn still_runs(&mut self) -> bool {
-        self.ours
-            .as_mut()
-            .is_some_and(|ours| ours.ended().is_ok_and(|ended| ended.is_none()))
+        let has_ended =
+            |ours: &mut Replica| !ours.process.ended().is_ok_and(|ended| ended.is_none());
+        !self.ours.is_empty() && !self.ours.iter_mut().any(has_ended)
     }
 
     pub(crate) async fn is_ready(&self) -> bool {
-        self.http("/readyz")
-            .await
-            .is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
-    }
-
-    async fn http(&self, path: &str) -> Option<String> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http_port))
-            .await
-            .ok()?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        Some(answer)
+        for replica in &self.ours {
+            let answer = http(replica.http_port, "/readyz").await;
+            if !answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+                return false;
+            }
+        }
+        !self.ours.is_empty()
     }
 
     pub(crate) async fn operators_client(&self) -> Client {
@@ -241,22 +260,26 @@ impl RealRig {
             .unwrap_or_else(|error| panic!("no API server: {error}"));
     }
 
-    pub(crate) fn requests(&self) -> Vec<(String, String, bool)> {
+    pub(crate) fn requests(&self) -> Vec<OurRequest> {
         let user = User::StellarPeers.to_string();
         let ours = self
             .plane
             .audit()
             .into_iter()
             .filter(|it| it.user == user && it.namespace == self.namespace);
-        ours.map(|it| (it.verb.clone(), it.resource.clone(), it.is_write()))
-            .collect()
+        let request = |it: AuditEntry| OurRequest {
+            is_write: it.is_write(),
+            verb: it.verb,
+            resource: it.resource,
+            name: it.name,
+            code: it.code,
+        };
+        ours.map(request).collect()
     }
 
     pub(crate) fn log_tail(&self) -> String {
-        self.ours
-            .as_ref()
-            .map(Process::log_tail)
-            .unwrap_or_default()
+        let tails = self.ours.iter().map(|replica| replica.process.log_tail());
+        tails.collect::<Vec<_>>().join("\n\n")
     }
 
     pub(crate) async fn clean_up(&self) {
@@ -273,6 +296,15 @@ impl RealRig {
             .await;
         deleted.expect("the namespace is there");
     }
+}
+
+async fn http(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.ok()?;
+    Some(answer)
 }
 
 #[expect(

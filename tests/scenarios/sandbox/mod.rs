@@ -19,7 +19,7 @@ use stellar_peers::{
 use tower::{BoxError, ServiceExt};
 
 use crate::{
-    ours::{Pace, Webhook},
+    ours::{OurRequest, Pace, Webhook},
     world::{Rig, World, kubernetes_object},
 };
 
@@ -40,9 +40,19 @@ pub(crate) struct SandboxRig {
     pub(crate) sandbox: Sandbox,
     _controllers: RunningControllers,
     route: Route,
-    ours: Option<Engine>,
+    ours: Vec<Replica>,
     namespace: String,
 }
+
+/// One replica of ours.
+struct Replica {
+    engine: Engine,
+    /// As the Lease has it.
+    identity: String,
+}
+
+/// Stand-ins ask a lot in an hour, and a story may look at all that was asked.
+const REQUESTS_MAX: usize = 1 << 20;
 
 /// A fresh sandbox with the kind StellarNode and a namespace for the story.
 pub(crate) async fn world(_story: &str) -> World {
@@ -55,6 +65,7 @@ pub(crate) async fn world(_story: &str) -> World {
     });
     let sandbox = Sandbox::new(SandboxOptions {
         webhooks: Arc::new(webhooks),
+        requests_max: REQUESTS_MAX,
         ..SandboxOptions::default()
     });
     let controllers = sandbox.start();
@@ -68,7 +79,7 @@ pub(crate) async fn world(_story: &str) -> World {
         sandbox,
         _controllers: controllers,
         route,
-        ours: None,
+        ours: Vec::new(),
         namespace: namespace.clone(),
     };
     World::new(Rig::Sandbox(Box::new(rig)), admin, namespace, Pace::SANDBOX)
@@ -85,6 +96,7 @@ async fn call(
 }
 
 impl SandboxRig {
+    /// Starts a replica beside those that run.
     pub(crate) fn start_ours(&mut self, flags: &[String]) {
         let own = [
             "ours",
@@ -97,21 +109,38 @@ impl SandboxRig {
         let args = Flags::parse_from(own.into_iter().chain(flags.iter().cloned())).app;
         let clock = Clock::of_runtime("2027-01-15T08:00:00Z".parse().expect("a date"));
         let settings = args.settings(&self.namespace);
+        let identity = settings.instance.clone();
         let engine = Engine::start(self.sandbox.client(USER), settings, clock);
-        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine.webhook.clone());
-        self.ours = Some(engine);
+        self.ours.push(Replica { engine, identity });
+        self.route_to_the_first();
     }
 
     /// As by kill -9: nothing is finished, nothing is given up.
     pub(crate) fn kill_ours(&mut self) {
-        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.ours = None;
+        self.ours.clear();
+        self.route_to_the_first();
+    }
+
+    /// The same to the replica that has the Lease.
+    pub(crate) fn kill_leader(&mut self, holder: &str) {
+        self.ours.retain(|replica| replica.identity != holder);
+        self.route_to_the_first();
+    }
+
+    /// As a Service does: to one that is there.
+    fn route_to_the_first(&self) {
+        let first = self.ours.first();
+        let webhook = first.map(|replica| replica.engine.webhook.clone());
+        *self.route.lock().unwrap_or_else(PoisonError::into_inner) = webhook;
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.ours
-            .as_ref()
-            .is_some_and(|engine| engine.stores.are_full())
+        let mut replicas = self.ours.iter();
+        !self.ours.is_empty() && replicas.all(|replica| replica.engine.stores.are_full())
+    }
+
+    pub(crate) fn replicas(&self) -> usize {
+        self.ours.len()
     }
 
     pub(crate) async fn register(&self, how: Webhook) {
@@ -132,17 +161,16 @@ impl SandboxRig {
             .expect("it is the first registration");
     }
 
-    pub(crate) fn requests(&self) -> Vec<(String, String, bool)> {
+    pub(crate) fn requests(&self) -> Vec<OurRequest> {
         let ours = |it: &RequestRecord| &*it.info.user == USER;
         let records = self.sandbox.requests().into_iter().filter(ours);
-        records
-            .map(|it| {
-                (
-                    it.info.verb.to_owned(),
-                    it.info.resource.clone(),
-                    it.is_write(),
-                )
-            })
-            .collect()
+        let request = |it: RequestRecord| OurRequest {
+            is_write: it.is_write(),
+            verb: it.info.verb.to_owned(),
+            resource: it.info.resource,
+            name: it.info.name,
+            code: it.code.unwrap_or(0),
+        };
+        records.map(request).collect()
     }
 }

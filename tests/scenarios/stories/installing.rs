@@ -10,12 +10,11 @@ use stellar_peers::{
     sandbox::{fixtures, operator::WriteMode},
 };
 
+use super::FOUR;
 use crate::{
     ours::Webhook,
     world::{World, hash_of},
 };
-
-const FOUR: [&str; 4] = ["validator-1", "validator-2", "validator-3", "validator-4"];
 
 pub(crate) async fn installed_into_a_running_network_each_is_taken_in_once_and_then_left_alone(
     world: &mut World,

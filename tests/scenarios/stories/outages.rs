@@ -2,36 +2,17 @@
 
 use stellar_peers::sandbox::operator::WriteMode;
 
-use super::THREE;
+use super::{FOUR, THREE};
 use crate::{
     ours::Webhook,
     world::{World, hash_of},
 };
 
-const FOUR: [&str; 4] = ["validator-1", "validator-2", "validator-3", "validator-4"];
-
 /// Validators that run before we do.
-async fn running_before_us(world: &mut World, names: &[&str]) {
+pub(super) async fn running_before_us(world: &mut World, names: &[&str]) {
     world.start_operator(WriteMode::Apply).await;
     world.create_validators(names).await;
-    all_ready(world, names).await;
-}
-
-async fn all_ready(world: &World, names: &[&str]) {
-    world
-        .eventually("all pods are Ready", async |world| {
-            for name in names {
-                if !world
-                    .pod(name)
-                    .await
-                    .is_some_and(|pod| pod.ready && !pod.terminating)
-                {
-                    return false;
-                }
-            }
-            true
-        })
-        .await;
+    world.all_ready(names).await;
 }
 
 pub(crate) async fn without_our_webhook_everyone_is_taken_in_once(world: &mut World) {

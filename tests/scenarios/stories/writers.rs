@@ -1,5 +1,7 @@
 //! Others write what we write.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 use stellar_peers::{api::names, sandbox::operator::WriteMode};
@@ -58,13 +60,18 @@ pub(crate) async fn an_edited_and_a_deleted_list_are_restored(world: &mut World)
     world.restarted(&THREE, mark, 0);
 }
 
+/// As often as the real one.
+const FOR_EVER: Duration = Duration::from_millis(500);
+
 pub(crate) async fn an_operator_that_applies_for_ever_restarts_nobody(world: &mut World) {
+    world.pace.operator = FOR_EVER;
     world.begin().await;
     world.create_validators(&THREE).await;
     an_operator_restarts_nobody(world).await;
 }
 
 pub(crate) async fn an_operator_that_replaces_for_ever_restarts_nobody(world: &mut World) {
+    world.pace.operator = FOR_EVER;
     world.begin().await;
     world.start_operator(WriteMode::Replace).await;
     world.create_validators(&THREE).await;

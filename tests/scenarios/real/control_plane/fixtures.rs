@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 use super::{ControlPlane, StartError, User};
 
 /// Nodes of the cluster, named `node-0` and so on.
-const NODES: usize = 8;
+const NODES: usize = 16;
 /// The longest that anything of this file takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 

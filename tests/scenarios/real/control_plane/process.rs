@@ -53,10 +53,19 @@ impl Process {
         self.child.try_wait()
     }
 
+    /// Whether its log has this text anywhere.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.log_text().contains(text)
+    }
+
+    fn log_text(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The last lines of its log.
     pub(crate) fn log_tail(&self) -> String {
-        let bytes = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
+        let text = self.log_text();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
     }

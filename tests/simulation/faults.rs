@@ -128,12 +128,21 @@ impl State {
         if !name.is_empty() {
             let mut observer = self.observer.lock();
             observer.figures.count(name);
+            // Events are called by the machine's clock.
+            let about = if request.resource == "events" {
+                ""
+            } else {
+                &request.name
+            };
+            let RequestInfo {
+                user,
+                verb,
+                resource,
+                ..
+            } = request;
             observer.tell(
-                &request.user,
-                format_args!(
-                    "{name}: {} {} {} {fault:?}",
-                    request.verb, request.resource, request.name
-                ),
+                user,
+                format_args!("{name}: {verb} {resource} {about} {fault:?}"),
             );
         }
         fault

@@ -2,5 +2,7 @@
 
 /// R22: whoever is deleted counts as down for the quorum sets that name it, also if a finalizer held it for a while.
 pub(crate) const DELETED_ARE_REMEMBERED: bool = false;
+/// R18: what an admission has renewed since a restart makes that restart one for something else.
+pub(crate) const RENEWALS_COUNT: bool = false;
 /// R7, R23: one that was never Ready, and that started with nothing but addresses that are gone, is helped.
 pub(crate) const NEWCOMERS_ARE_HELPED: bool = false;

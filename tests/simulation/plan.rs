@@ -155,7 +155,7 @@ impl Plan {
             activity: random.time(Duration::from_mins(1), secs(180)),
             pace: random.time(secs(2), secs(15)),
             operator: OperatorOptions {
-                mode: if random.percent(25) {
+                mode: if random.percent(25) && !is_core_like {
                     WriteMode::Replace
                 } else {
                     WriteMode::Apply

@@ -107,17 +107,16 @@ fn a_cold_network_keeps_its_addresses(write: &ListWrite<'_>) -> Check {
         let members: Vec<_> = write
             .truth()
             .of(network)
-            .filter(|(_, it)| *it.recorded.now())
+            .filter(|(_, it)| it.is_candidate())
             .collect();
-        let may_be_ready = members
-            .iter()
-            .filter(|(_, it)| !write.was_known(&it.ready, |ready| !ready));
-        // Who joins or comes up in between counts as Ready: then the half is reached sooner.
-        let others = write
-            .truth()
-            .of(network)
-            .filter(|(_, it)| !*it.recorded.now() && it.is_candidate());
-        if 2 * (may_be_ready.count() + others.count()) >= members.len() {
+        // Whoever joins, leaves or changes in between may count as Ready.
+        let is_down = |it: &Validator| {
+            write.was_known(&it.recorded, |recorded| *recorded)
+                && write.was_known(&it.candidate, Option::is_some)
+                && write.was_known(&it.ready, |ready| !ready)
+        };
+        let down = members.iter().filter(|(_, it)| is_down(it)).count();
+        if 2 * (members.len() - down) >= members.len() {
             continue;
         }
         let is_missing = |it: &Validator| {
@@ -125,7 +124,7 @@ fn a_cold_network_keeps_its_addresses(write: &ListWrite<'_>) -> Check {
                 return false;
             };
             write.was_known(&it.address, |then| then.as_ref() == Some(address))
-                && write.was_known(&it.recorded, |recorded| *recorded)
+                && is_down(it)
                 && !write.after.peers().any(|peer| peer == address)
         };
         let missing = members.iter().find(|(_, it)| is_missing(it));

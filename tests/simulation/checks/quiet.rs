@@ -116,7 +116,10 @@ fn stale(observer: &Observer) -> Option<String> {
             // Who is alone has nobody to be made to use, and need not be taken in.
             if set.parts != Parts::All && has_peers && !is_dropped {
                 Some(format!("{name} lacks our parts"))
-            } else if set.parts == Parts::All && set.membership.as_ref() != Some(&hash) {
+            } else if set.parts == Parts::All
+                && set.membership.as_ref() != Some(&hash)
+                && (gates::RENEWALS_COUNT || !observer.restarts.is_renewed_since(set, &hash))
+            {
                 Some(format!(
                     "{name} carries {:?} instead of {hash}",
                     set.membership

@@ -31,8 +31,18 @@ struct Restart {
     network: String,
     reason: &'static str,
     hash: String,
+    /// What the template carried before.
+    carried: Option<String>,
     /// Uid of the pod that it ends.
     pod: String,
+}
+
+impl Restarts {
+    /// Whether the last restart of a StatefulSet was for this membership, and its template carries another by now.
+    pub(crate) fn is_renewed_since(&self, set: &SetView, hash: &str) -> bool {
+        let last = self.last.get(&set.uid);
+        last.is_some_and(|last| last.hash == hash && set.membership.as_deref() != Some(hash))
+    }
 }
 
 /// A restart while it is written, and what is checked against.
@@ -75,6 +85,7 @@ pub(crate) fn all(
             Parts::All => "membership",
         },
         hash: new.membership.clone().unwrap_or_default(),
+        carried: old.membership.clone(),
         pod: observer
             .truth
             .pods
@@ -203,8 +214,13 @@ fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
         .candidate
         .changes()
         .any(|change| change > last.at);
+    let is_renewed =
+        restart.carried.as_ref() != Some(&last.hash) && restart.carried != last.carried;
     ensure(
-        !is_known || has_left || (last.reason, &last.hash) != (restart.reason, &restart.hash),
+        !is_known
+            || has_left
+            || is_renewed
+            || (last.reason, &last.hash) != (restart.reason, &restart.hash),
         "R18",
         "nobody is restarted twice for the same reason and membership",
         || {
@@ -352,7 +368,11 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
             !tolerates || !before || after,
             "R22c",
             "no quorum set that tolerates a restart is broken by it",
-            || format!("{name} breaks that of {other}"),
+            || {
+                let named = truth.validators.keys();
+                let down: Vec<&String> = named.filter(|it| is_down(it)).collect();
+                format!("{name} breaks that of {other} while {down:?} are down")
+            },
         )?;
     }
     Ok(())

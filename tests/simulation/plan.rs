@@ -170,8 +170,9 @@ impl Plan {
                 } else {
                     random.time(secs(10), secs(90))
                 },
-                node_name: None,
+
                 has_claim: true,
+                ..OperatorOptions::default()
             },
             replicas: *random
                 .pick(&[

@@ -17,6 +17,8 @@ pub struct RequestRecord {
     pub code: Option<u16>,
     /// Whether it was only a rehearsal.
     pub dry_run: bool,
+    /// Whether it asked for one page of a list, as those do that begin a watch.
+    pub is_paged: bool,
 }
 
 impl RequestRecord {

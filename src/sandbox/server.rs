@@ -158,6 +158,7 @@ impl Inner {
             info: request.info.clone(),
             code,
             dry_run,
+            is_paged: !request.query.get("limit").is_empty(),
         };
         self.state().log.push(record);
         self.wake_controllers();

@@ -4,5 +4,6 @@
 pub(crate) const DELETED_ARE_REMEMBERED: bool = false;
 /// R18: what an admission has renewed since a restart makes that restart one for something else.
 pub(crate) const RENEWALS_COUNT: bool = false;
-/// R7, R23: one that was never Ready, and that started with nothing but addresses that are gone, is helped.
-pub(crate) const NEWCOMERS_ARE_HELPED: bool = false;
+/// R7, R23: one whose pod started with nothing but addresses that are gone by now, and that nobody else knows, is
+/// helped though others are Ready.
+pub(crate) const THE_CUT_OFF_ARE_HELPED: bool = false;

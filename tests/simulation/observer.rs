@@ -150,7 +150,7 @@ impl Observer {
         };
         self.figures.requests += 1;
         let now = record.at;
-        let is_read = record.info.verb == "list" && record.code == Some(200);
+        let is_read = record.info.verb == "list" && record.code == Some(200) && !record.is_paged;
         if is_read {
             let reads = self.reads.entry(record.info.user.clone()).or_default();
             match record.info.resource.as_str() {

@@ -17,6 +17,7 @@ pub(crate) enum Parts {
 #[derive(Clone, Debug)]
 pub(crate) struct NodeView {
     pub(crate) takes_part: bool,
+    pub(crate) is_opted_out: bool,
     pub(crate) network: String,
     pub(crate) port: u16,
     pub(crate) is_paused: bool,
@@ -107,6 +108,7 @@ impl NodeView {
                 && spec["suspended"] != true
                 && node["metadata"]["deletionTimestamp"].is_null()
                 && inject(node) != Some("disabled"),
+            is_opted_out: inject(node) == Some("disabled"),
             network: text(&spec["network"]).to_lowercase(),
             port: port.and_then(|port| port.try_into().ok()).unwrap_or(11625),
             is_paused: is_paused(node),

@@ -17,7 +17,7 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     if let Some((name, _)) = truth
         .validators
         .iter()
-        .find(|(_, it)| it.is_candidate() && !it.settled.now() && !is_lost_newcomer(observer, it))
+        .find(|(_, it)| it.is_candidate() && !it.settled.now() && !is_cut_off(observer, it))
     {
         return fault("R23", "at quiet everybody is Ready", name.clone());
     }
@@ -64,7 +64,7 @@ fn wrong_record(observer: &Observer) -> Option<String> {
     let Some(record) = &list.record else {
         return Some("it is not readable".to_owned());
     };
-    for (name, it) in candidates.filter(|(_, it)| !is_lost_newcomer(observer, it)) {
+    for (name, it) in candidates.filter(|(_, it)| !is_cut_off(observer, it)) {
         let Some(node) = record.get(name) else {
             return Some(format!("{name} is missing"));
         };
@@ -104,7 +104,7 @@ fn stale(observer: &Observer) -> Option<String> {
         .filter(|(_, it)| it.is_candidate())
         .find_map(|(name, it)| {
             let set = truth.sets.get(name)?;
-            if is_held_by_quorum(observer, name, it) || is_lost_newcomer(observer, it) {
+            if is_held_by_quorum(observer, name, it) || is_cut_off(observer, it) {
                 return None;
             }
             let hash = truth.hash(it.network.now());
@@ -130,10 +130,12 @@ fn stale(observer: &Observer) -> Option<String> {
         })
 }
 
-/// Was never Ready where a pod is Ready only while it is connected.
-fn is_lost_newcomer(observer: &Observer, it: &Validator) -> bool {
-    let was_ready = it.was_ready.is_some() && it.was_ready == *it.candidate.now();
-    !gates::NEWCOMERS_ARE_HELPED && observer.plan.is_core_like && !was_ready
+/// Is up and not stale, but cut off: everybody whom its pod knows has moved, and nobody knows its pod.
+fn is_cut_off(observer: &Observer, it: &Validator) -> bool {
+    let mut network = observer.truth.of(it.network.now());
+    let is_anybody_ready = network.any(|(_, it)| it.is_candidate() && *it.ready.now());
+    let plan = &observer.plan;
+    !gates::THE_CUT_OFF_ARE_HELPED && plan.is_core_like && !it.ready.now() && is_anybody_ready
 }
 
 /// With those that left, some other's quorum set would not be met: that stays so until its set is changed.

@@ -131,10 +131,11 @@ fn release(observer: &mut Observer, now: Duration) {
     let min_ready = observer.plan.policy.min_ready;
     let truth = &observer.truth;
     let is_over = |uid: &str, restart: &Restart| {
-        let is_there = truth
-            .validators
-            .get(&restart.name)
-            .is_some_and(|it| it.candidate.now().as_deref() == Some(uid));
+        let validator = truth.validators.get(&restart.name);
+        let is_there = validator.is_some_and(|it| {
+            it.candidate
+                .always(restart.at, now, |it| it.as_deref() == Some(uid))
+        });
         let pod = truth
             .pods
             .get(&pod_of(&restart.name))
@@ -290,41 +291,36 @@ fn few_others_are_down(scene: &Scene<'_>) -> Check {
 
 /// R25: nobody who is held is restarted.
 fn nobody_held_is_restarted(scene: &Scene<'_>) -> Check {
-    let (held, since) = scene.validator.held.at(scene.issued);
-    let was_known = since + scene.observer.plan.lag() <= scene.issued;
+    let (held, since) = scene.validator.held.at(scene.read);
+    let was_known = since + scene.observer.plan.lag() <= scene.read;
     ensure(
         !was_known || held.is_none(),
         "R25",
         "nobody who is held is restarted",
         || {
-            format!(
-                "{}, {held:?} since {:.3}",
-                scene.restart.name,
-                since.as_secs_f64()
-            )
+            let (name, since) = (&scene.restart.name, since.as_secs_f64());
+            format!("{name}, {held:?} since {since:.3}")
         },
     )
 }
 
 /// R21: nothing starts before the membership has been the same for a while.
 fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
-    let Some(history) = scene.observer.truth.memberships.get(&scene.restart.network) else {
+    let network = &scene.restart.network;
+    let Some(history) = scene.observer.truth.memberships.get(network) else {
         return Ok(());
     };
-    let (_, since) = history.at(scene.issued);
+    let (_, since) = history.at(scene.read);
     let lag = scene.observer.plan.lag();
-    let lasted = history.span_before(scene.issued);
-    let was_known = since + lag <= scene.issued && lasted.is_some_and(|lasted| lasted > lag);
+    let lasted = history.span_before(scene.read);
+    let was_known = since + lag <= scene.read && lasted.is_some_and(|lasted| lasted > lag);
     ensure(
         !was_known || since + scene.observer.plan.policy.settle <= scene.issued,
         "R21",
         "nothing starts before membership has been unchanged for a while",
         || {
-            format!(
-                "{}, changed at {:.3}",
-                scene.restart.name,
-                since.as_secs_f64()
-            )
+            let (name, since) = (&scene.restart.name, since.as_secs_f64());
+            format!("{name}, changed at {since:.3}")
         },
     )
 }
@@ -338,19 +334,22 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
     let truth = &observer.truth;
     let name = scene.restart.name.as_str();
     let is_down = |other: &str| {
-        truth.validators.get(other).is_some_and(|it| {
-            let lag = scene.observer.plan.lag();
-            let was_out = it.candidate.always(
-                scene.issued.saturating_sub(lag),
-                scene.issued,
-                Option::is_none,
-            );
-            let is_known = observer
-                .record_lost
-                .is_none_or(|lost| lost < it.candidate.at(scene.issued).1);
-            let is_there = gates::DELETED_ARE_REMEMBERED || truth.nodes.contains_key(other);
-            (was_out && it.was_listed && is_known && is_there) || scene.is_known_down(other, it)
-        })
+        let Some(it) = truth.validators.get(other) else {
+            return false;
+        };
+        if it.candidate.at(scene.issued).0.is_some() {
+            return scene.is_known_down(other, it);
+        }
+        let lag = observer.plan.lag();
+        let since = scene.issued.saturating_sub(lag);
+        let was_out = it.candidate.always(since, scene.issued, Option::is_none);
+        let was_lost = observer
+            .record_lost
+            .is_some_and(|lost| lost >= it.candidate.at(scene.issued).1);
+        let node = truth.nodes.get(other);
+        let is_there = gates::DELETED_ARE_REMEMBERED || node.is_some();
+        let is_off = node.is_none_or(|node| !node.is_opted_out);
+        is_off && was_out && it.was_listed && !was_lost && is_there
     };
     for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {
         let Some(set) = scene

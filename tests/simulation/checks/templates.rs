@@ -22,7 +22,8 @@ pub(crate) fn no_write_of_others_restarts(
     now: Duration,
 ) -> Check {
     let (old, new) = (&before["spec"]["template"], &after["spec"]["template"]);
-    if old == new || without_our_parts(old) != without_our_parts(new) {
+    let is_ending = !before["metadata"]["deletionTimestamp"].is_null();
+    if is_ending || old == new || without_our_parts(old) != without_our_parts(new) {
         return Ok(());
     }
     let user = change.author.map_or("", |author| author.user.as_str());

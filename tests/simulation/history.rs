@@ -51,6 +51,22 @@ impl<T: Clone + PartialEq> History<T> {
         holds(&self.0[first].1) && during.skip(1).all(|(_, value)| holds(value))
     }
 
+    /// The values that began after `from`, each with how long it lasted until `to`.
+    pub(crate) fn spans(
+        &self,
+        from: Duration,
+        to: Duration,
+    ) -> impl Iterator<Item = (&T, Duration)> {
+        let first = self.0.partition_point(|(since, _)| *since <= from);
+        let ends = self.0[first..]
+            .iter()
+            .skip(1)
+            .map(|(since, _)| *since)
+            .chain([to]);
+        let begun = self.0[first..].iter().zip(ends);
+        begun.map(|((since, value), end)| (value, end.saturating_sub(*since)))
+    }
+
     /// The moments of all changes.
     pub(crate) fn changes(&self) -> impl Iterator<Item = Duration> {
         self.0.iter().skip(1).map(|(since, _)| *since)

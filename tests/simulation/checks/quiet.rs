@@ -104,7 +104,7 @@ fn stale(observer: &Observer) -> Option<String> {
         .filter(|(_, it)| it.is_candidate())
         .find_map(|(name, it)| {
             let set = truth.sets.get(name)?;
-            if is_held_by_quorum(observer, name, it) || is_cut_off(observer, it) {
+            if is_held_by_quorum(observer, name, it) || waits_for_one_cut_off(observer, it) {
                 return None;
             }
             let hash = truth.hash(it.network.now());
@@ -130,12 +130,22 @@ fn stale(observer: &Observer) -> Option<String> {
         })
 }
 
-/// Is up and not stale, but cut off: everybody whom its pod knows has moved, and nobody knows its pod.
+/// Runs, but is cut off: everybody whom its pod knows has moved, and nobody knows its pod.
 fn is_cut_off(observer: &Observer, it: &Validator) -> bool {
-    let mut network = observer.truth.of(it.network.now());
-    let is_anybody_ready = network.any(|(_, it)| it.is_candidate() && *it.ready.now());
     let plan = &observer.plan;
-    !gates::THE_CUT_OFF_ARE_HELPED && plan.is_core_like && !it.ready.now() && is_anybody_ready
+    let mut network = observer.truth.of(it.network.now());
+    // Where all of them were Ready once and none is, they are restarted.
+    let is_left_alone = network.any(|(_, it)| {
+        let was_ready = it.was_ready.is_some() && it.was_ready == *it.candidate.now();
+        it.is_candidate() && (*it.ready.now() || !was_ready)
+    });
+    !gates::THE_CUT_OFF_ARE_HELPED && plan.is_core_like && !it.ready.now() && is_left_alone
+}
+
+/// Waits for one that is cut off, and so for ever.
+fn waits_for_one_cut_off(observer: &Observer, it: &Validator) -> bool {
+    let mut network = observer.truth.of(it.network.now());
+    network.any(|(_, it)| it.is_candidate() && is_cut_off(observer, it))
 }
 
 /// With those that left, some other's quorum set would not be met: that stays so until its set is changed.

@@ -126,22 +126,22 @@ pub(crate) fn all(
     checks
 }
 
-/// Lets go of restarts whose new pod has been Ready for long enough, and of validators that left.
+/// Lets go of restarts whose new pod has been Ready for long enough, of those that somebody undid before a pod
+/// ended, and of validators that left.
 fn release(observer: &mut Observer, now: Duration) {
     let min_ready = observer.plan.policy.min_ready;
     let truth = &observer.truth;
     let is_over = |uid: &str, restart: &Restart| {
-        let validator = truth.validators.get(&restart.name);
-        let is_there = validator.is_some_and(|it| {
-            it.candidate
-                .always(restart.at, now, |it| it.as_deref() == Some(uid))
-        });
-        let pod = truth
-            .pods
-            .get(&pod_of(&restart.name))
-            .filter(|pod| pod.view.uid != restart.pod);
-        let up_since = pod.and_then(|pod| pod.first_ready);
-        !is_there || up_since.is_some_and(|since| now.saturating_sub(since) >= min_ready)
+        let Some(it) = truth.validators.get(&restart.name) else {
+            return true;
+        };
+        let is_its = |candidate: &Option<String>| candidate.as_deref() == Some(uid);
+        let has_stayed = it.candidate.always(restart.at, now, is_its);
+        let pod = truth.pods.get(&pod_of(&restart.name));
+        let is_undone = pod.is_some_and(|pod| pod.view.uid == restart.pod) && *it.settled.now();
+        let mut spans = it.ready.spans(restart.at, now);
+        let was_up = spans.any(|(is_ready, lasted)| *is_ready && lasted >= min_ready);
+        !has_stayed || is_undone || was_up
     };
     observer
         .restarts

@@ -6,13 +6,14 @@ CONTROL_PLANE := target/control-plane/bin
 # Stories on a real API server mostly wait: more of them at once than there are cores.
 E2E_THREADS ?= 6
 
-.PHONY: help demo test test-hermetic mutants e2e control-plane lint deny bench release clean-e2e
+.PHONY: help demo test test-hermetic sim mutants e2e control-plane lint deny bench release clean-e2e
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
 	@echo 'make test           everything: test-hermetic, then e2e'
 	@echo 'make test-hermetic  unit, property and scenario tests without Go'
 	@echo 'make mutants        breaks the program in many ways; the simulation has to find each'
+	@echo 'make sim SEEDS=n    clusters in which everything goes wrong, drawn from n seeds; SEED=n tells one of them'
 	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
 	@echo 'make lint           format, clippy, documentation, licences and banned crates'
 	@echo 'make bench          latency, throughput and size, in figures'
@@ -22,7 +23,7 @@ demo:
 	$(CARGO) build --quiet --features sandbox
 	target/debug/stellar-peers demo $(if $(KEEP),--keep)
 
-test: test-hermetic e2e
+test: test-hermetic sim e2e
 
 test-hermetic:
 	$(CARGO) test --features sandbox
@@ -30,6 +31,9 @@ test-hermetic:
 # Each mutation is built and simulated; ONLY='part of a name' takes those alone.
 mutants:
 	$(CARGO) test --features sandbox --test mutants -- --ignored --nocapture
+
+sim:
+	SIM_SEEDS=$(SEEDS) SIM_SEED=$(SEED) SIM_FIRST=$(FIRST) $(CARGO) test --quiet --features sandbox --test simulation
 
 control-plane:
 	tests/control-plane/build.sh $(CONTROL_PLANE)

@@ -1,5 +1,7 @@
 //! The only place that reads a clock.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -13,6 +15,8 @@ use crate::domain::{Moment, Now};
 pub struct Clock {
     start: Instant,
     wall: Option<Timestamp>,
+    /// Seconds by which somebody has set the wall clock.
+    step: Option<&'static AtomicI64>,
 }
 
 impl Clock {
@@ -22,6 +26,7 @@ impl Clock {
         Self {
             start: Instant::now(),
             wall: None,
+            step: None,
         }
     }
 
@@ -31,6 +36,16 @@ impl Clock {
         Self {
             start: Instant::now(),
             wall: Some(wall),
+            step: None,
+        }
+    }
+
+    /// The same with a wall clock that goes wrong by as many seconds as `step` says.
+    #[must_use]
+    pub fn stepping(self, step: &'static AtomicI64) -> Self {
+        Self {
+            step: Some(step),
+            ..self
         }
     }
 
@@ -49,6 +64,10 @@ impl Clock {
                 .and_then(|elapsed| wall.checked_add(elapsed).ok())
                 .unwrap_or(wall),
         };
+        let step = self.step.map_or(0, |step| step.load(Ordering::Relaxed));
+        let wall = wall
+            .checked_add(SignedDuration::from_secs(step))
+            .unwrap_or(wall);
         Now {
             moment: Moment(elapsed),
             wall,

@@ -81,6 +81,7 @@ fn every_source_file_is_reached_by_a_mod() {
             "tests/mutants/main.rs",
             "tests/scenarios/main.rs",
             "tests/simulation/main.rs",
+            "tests/simulation/main.rs",
             "benches/discovery/main.rs",
         ]
         .contains(&path.to_str().unwrap());

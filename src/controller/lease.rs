@@ -118,6 +118,7 @@ impl Elector {
         loop {
             let attempt_at = Instant::now();
             let attempt = tokio::select! {
+                biased;
                 () = &mut stop => break,
                 attempt = tokio::time::timeout(RENEW_DEADLINE / 2, self.attempt()) => attempt,
             };
@@ -141,6 +142,7 @@ impl Elector {
                 self.follow();
             }
             tokio::select! {
+                biased;
                 () = &mut stop => break,
                 () = tokio::time::sleep(RETRY_PERIOD) => {}
             }

@@ -1,6 +1,6 @@
 //! The watches that fill the stores and tell which namespaces have changed.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc};
+use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -9,6 +9,7 @@ use kube::{
     core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -29,6 +30,37 @@ use crate::{
 
 /// The one kind that need not be there.
 const STELLAR_NODES: &str = "stellarnodes";
+
+/// First wait after a watch failed; doubles up to [`RETRY_MAX`], and begins anew once one has worked.
+const RETRY_MIN: Duration = Duration::from_millis(800);
+/// Longest wait after a watch failed.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// The waits between attempts of one watch. Without randomness, so that a simulation can be repeated: the few watches
+/// of a few replicas are no herd.
+#[derive(Debug)]
+struct Retry(Duration);
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self(RETRY_MIN)
+    }
+}
+
+impl Iterator for Retry {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let next = (self.0 * 2).min(RETRY_MAX);
+        Some(std::mem::replace(&mut self.0, next))
+    }
+}
+
+impl Backoff for Retry {
+    fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// Namespaces that changed and were not looked at yet.
 #[derive(Debug, Default)]
@@ -196,7 +228,7 @@ impl Watches<'_> {
             is_absent: false,
         };
         self.tasks.spawn(async move {
-            let mut events = watcher(api, config).default_backoff().boxed();
+            let mut events = watcher(api, config).backoff(Retry::default()).boxed();
             while let Some(event) = events.next().await {
                 filler.take(event);
             }

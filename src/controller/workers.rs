@@ -28,9 +28,10 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
         info!(namespaces = namespaces.len(), interval = ?recheck, "Starting peer discovery watcher");
         dirty.mark_all(namespaces);
         tokio::select! {
-            () = lead(&context, &dirty, recheck) => {}
+            biased;
             // Dropping the workers in the midst of a pass is as safe as a crash: all state is in the cluster.
             () = leadership.wait_until(false) => info!("Stopped peer discovery watcher"),
+            () = lead(&context, &dirty, recheck) => {}
         }
         context.board.clear();
         context.adoptions.clear();
@@ -42,6 +43,7 @@ async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
     let mut workers: JoinSet<String> = JoinSet::new();
     loop {
         let changed: Vec<String> = tokio::select! {
+            biased;
             changed = dirty.take() => changed.into_iter().collect(),
             Some(ended) = workers.join_next() => {
                 // Only a worker of an empty namespace ends. What came in meanwhile gets a new one.
@@ -114,6 +116,7 @@ async fn work(
         };
         tokio::time::sleep(pause).await;
         tokio::select! {
+            biased;
             () = waker.notified() => {}
             () = tokio::time::sleep_until(until) => {}
         }

@@ -8,13 +8,14 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{Request, header};
 use k8s_openapi::ByteString;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 use tracing::debug;
 
 use super::{
     error::ApiError,
     kinds::Kind,
-    object::{Key, Object, items, meta_str},
+    object::{Key, Object, as_map, items, meta_str},
     ownership::same_metadata,
     patch,
     request::ApiRequest,
@@ -119,17 +120,18 @@ impl Inner {
         draft: &mut Draft,
     ) -> Result<Verdict, ApiError> {
         let uid = self.state().store.new_uid();
-        let review = json!({
-            "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-            "request": admission_request(&uid, request, draft),
-        });
+        let review = AdmissionReview {
+            kind: "AdmissionReview",
+            api_version: "admission.k8s.io/v1",
+            request: admission_request(&uid, request, draft),
+        };
         let timeout =
             Duration::from_secs(webhook.settings["timeoutSeconds"].as_u64().unwrap_or(10));
         let call = call(
             &*self.options.webhooks,
             webhook,
             timeout,
-            review.to_string().into(),
+            review.to_bytes()?,
         );
         let outcome = match tokio::time::timeout(timeout, call).await {
             Ok(Ok(answer)) => apply_answer(webhook, &uid, &answer, draft),
@@ -213,7 +215,41 @@ fn operation(draft: &Draft) -> &'static str {
     }
 }
 
-fn admission_request(uid: &str, request: &ApiRequest, draft: &Draft) -> Value {
+/// What a webhook is asked. The objects are the bulk of it, and are not copied.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AdmissionReview<'a> {
+    kind: &'a str,
+    api_version: &'a str,
+    request: AdmissionRequest<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AdmissionRequest<'a> {
+    uid: &'a str,
+    name: &'a str,
+    operation: &'a str,
+    object: &'a Value,
+    old_object: Option<&'a Value>,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+impl AdmissionReview<'_> {
+    fn to_bytes(&self) -> Result<Bytes, ApiError> {
+        let bytes = serde_json::to_vec(self);
+        bytes
+            .map(Bytes::from)
+            .map_err(|error| ApiError::internal(error.to_string()))
+    }
+}
+
+fn admission_request<'a>(
+    uid: &'a str,
+    request: &ApiRequest,
+    draft: &'a Draft,
+) -> AdmissionRequest<'a> {
     let info = &request.info;
     let Kind {
         group,
@@ -235,21 +271,26 @@ fn admission_request(uid: &str, request: &ApiRequest, draft: &Draft) -> Value {
     if dry_run {
         options["dryRun"] = json!(["All"]);
     }
-    let mut review = json!({
-        "uid": uid, "kind": gvk, "resource": gvr, "requestKind": gvk, "requestResource": gvr,
-        "name": draft.key.name, "operation": operation(draft),
+    let mut rest = json!({
+        "kind": gvk, "resource": gvr, "requestKind": gvk, "requestResource": gvr,
         "userInfo": {"username": info.user, "groups": ["system:authenticated"]},
-        "object": draft.new, "oldObject": draft.old.as_deref().map(Object::value),
         "dryRun": dry_run, "options": options,
     });
     if draft.kind.namespaced {
-        review["namespace"] = draft.key.namespace.as_str().into();
+        rest["namespace"] = draft.key.namespace.as_str().into();
     }
     if !info.subresource.is_empty() {
-        review["subResource"] = info.subresource.as_str().into();
-        review["requestSubResource"] = info.subresource.as_str().into();
+        rest["subResource"] = info.subresource.as_str().into();
+        rest["requestSubResource"] = info.subresource.as_str().into();
     }
-    review
+    AdmissionRequest {
+        uid,
+        name: &draft.key.name,
+        operation: operation(draft),
+        object: &draft.new,
+        old_object: draft.old.as_deref().map(Object::value),
+        rest: std::mem::take(as_map(&mut rest)),
+    }
 }
 
 async fn call(

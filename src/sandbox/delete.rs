@@ -26,7 +26,11 @@ impl Inner {
     ) -> Result<Answer, ApiError> {
         let options = delete_options(request, body)?;
         let key = Key::new(&*request.info.namespace, &*request.info.name);
-        self.delete_one(&mut self.state(), id, &key, &options)
+        let mut state = self.state();
+        state.store.set_author(Some(request.author()));
+        let answer = self.delete_one(&mut state, id, &key, &options);
+        state.store.set_author(None);
+        answer
     }
 
     pub(super) fn delete_collection(
@@ -45,9 +49,12 @@ impl Inner {
             .filter(|object| view.accepts(object))
             .map(|object| Key::of(object.value()))
             .collect();
-        for key in keys {
-            self.delete_one(&mut state, id, &key, &options)?;
-        }
+        state.store.set_author(Some(request.author()));
+        let deleted = keys
+            .iter()
+            .try_for_each(|key| self.delete_one(&mut state, id, key, &options).map(drop));
+        state.store.set_author(None);
+        deleted?;
         Ok(Answer::json(
             &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}),
         ))

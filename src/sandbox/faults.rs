@@ -12,14 +12,31 @@ pub enum Fault {
     None,
     /// It is served this much later.
     Delay(Duration),
+    /// It is served at once, and answered this much later.
+    DelayAnswer(Duration),
     /// It is refused with this status, without effect.
     Status(u16),
     /// The connection breaks before the request has any effect.
     LoseRequest,
     /// It takes effect, but the client sees a broken connection instead of the answer.
     LoseAnswer,
-    /// A watch breaks after this time. Other requests are served.
-    DropWatchAfter(Duration),
+    /// It is stuck on the way: it takes effect after this time, whoever still waits, and then its connection breaks.
+    Late(Duration),
+    /// It is served, and takes effect once more after this time, as by a proxy that tries again.
+    Repeat(Duration),
+    /// A watch behaves like this. Other requests are served.
+    Watch(WatchFault),
+}
+
+/// What is wrong with one watch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchFault {
+    /// Events arrive up to this much later.
+    pub late: Duration,
+    /// The connection breaks after this time.
+    pub breaks_after: Option<Duration>,
+    /// Each event arrives twice.
+    pub repeats: bool,
 }
 
 /// Draws the fault of a request. It should depend on nothing but its argument and its own seeded state, so that a run

@@ -76,11 +76,12 @@ use tower::{BoxError, Service};
 
 pub use answer::AnswerBody;
 pub use controllers::{Controllers, RunningControllers, Timing};
-pub use faults::{ConnectionBroken, Fault, FaultHook};
+pub use faults::{ConnectionBroken, Fault, FaultHook, WatchFault};
 pub use https::Https;
 pub use kubelet::{ReadyCheck, World};
 pub use record::RequestRecord;
 pub use request::RequestInfo;
+pub use store::{Author, Change};
 pub use webhook::{ClientConfig, InProcess, NoWebhooks, WebhookTransport};
 
 use object::Key;
@@ -238,6 +239,16 @@ impl Sandbox {
     #[must_use]
     pub fn take_requests(&self) -> Vec<RequestRecord> {
         self.inner.state().log.take()
+    }
+
+    /// Tells `witness` of each write to the store while it is made. It must not call the sandbox.
+    pub fn witness_changes(&self, witness: impl FnMut(Change<'_>) + Send + 'static) {
+        self.inner.state().store.set_witness(Box::new(witness));
+    }
+
+    /// Tells `witness` of each request when it is answered. It must not call the sandbox.
+    pub fn witness_requests(&self, witness: impl FnMut(&RequestRecord) + Send + 'static) {
+        self.inner.state().log.set_witness(Box::new(witness));
     }
 
     /// Cuts the server off, or brings it back. While it is cut off every watch breaks and every request fails.

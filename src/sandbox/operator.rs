@@ -6,12 +6,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use kube::core::PartialObjectMeta;
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 use tracing::debug;
 
 /// Its field manager, and the value of the `managed-by` label.
@@ -37,6 +38,8 @@ pub struct OperatorOptions {
     pub mode: WriteMode,
     /// Between two rounds over all StellarNodes.
     pub interval: Duration,
+    /// How long an object that is as it was last written is left alone. The real operator writes it each time.
+    pub rest: Duration,
     /// The node to name in the template, which passes the scheduler by.
     pub node_name: Option<String>,
     /// Whether the ledger lies on the claim `<node>-data`, as the real operator has it, or on an emptyDir.
@@ -50,6 +53,7 @@ impl Default for OperatorOptions {
         Self {
             mode: WriteMode::Apply,
             interval: Duration::from_millis(500),
+            rest: Duration::ZERO,
             node_name: None,
             has_claim: true,
             pod_annotations: BTreeMap::new(),
@@ -91,6 +95,16 @@ struct Rounds {
     options: OperatorOptions,
     /// Which of the two values the flipping labels get next.
     parity: bool,
+    /// What was written last, by name.
+    written: BTreeMap<String, Written>,
+}
+
+/// What was last written for a StellarNode.
+struct Written {
+    /// The version of the StellarNode.
+    version: Option<String>,
+    config: Value,
+    at: Instant,
 }
 
 impl Rounds {
@@ -104,12 +118,15 @@ impl Rounds {
             configs: Api::namespaced_with(client, namespace, &configs),
             options,
             parity: false,
+            written: BTreeMap::new(),
         }
     }
 
     async fn run_once(&mut self) -> Result<(), kube::Error> {
         self.parity = !self.parity;
         let nodes = self.nodes.list(&ListParams::default()).await?;
+        let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+        let sets = self.sets.list_metadata(&ours).await?;
         let mut validators = Vec::new();
         for node in nodes {
             let name = node.metadata.name.clone().unwrap_or_default();
@@ -120,16 +137,31 @@ impl Rounds {
                 if node.metadata.finalizers.is_none() {
                     self.set_finalizers(&name, &[FINALIZER]).await?;
                 }
-                self.write(
-                    &name,
-                    &serde_json::to_value(&node).map_err(kube::Error::SerdeError)?,
-                )
-                .await?;
-                validators.push(name);
+                let is_it = |set: &PartialObjectMeta<DynamicObject>| {
+                    set.metadata.name.as_ref() == Some(&name)
+                };
+                if !sets.iter().any(is_it) {
+                    self.written.remove(&name);
+                }
+                validators.push(name.clone());
+                let version = node.metadata.resource_version.clone();
+                let is_at_rest =
+                    |it: &Written| it.version == version && it.at.elapsed() < self.options.rest;
+                if self.written.get(&name).is_some_and(is_at_rest) {
+                    continue;
+                }
+                let node = serde_json::to_value(&node).map_err(kube::Error::SerdeError)?;
+                let config = self.write(&name, &node).await?;
+                let at = Instant::now();
+                let written = Written {
+                    version,
+                    config,
+                    at,
+                };
+                self.written.insert(name, written);
             }
         }
-        let ours = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-        for set in self.sets.list(&ours).await? {
+        for set in sets {
             let name = set.metadata.name.unwrap_or_default();
             if !validators.contains(&name) && set.metadata.deletion_timestamp.is_none() {
                 self.remove(&name).await?;
@@ -146,7 +178,8 @@ impl Rounds {
             .map(drop)
     }
 
-    async fn remove(&self, name: &str) -> Result<(), kube::Error> {
+    async fn remove(&mut self, name: &str) -> Result<(), kube::Error> {
+        self.written.remove(name);
         for (api, name) in [
             (&self.sets, name.to_owned()),
             (&self.configs, format!("{name}-config")),
@@ -160,17 +193,20 @@ impl Rounds {
         Ok(())
     }
 
-    async fn write(&self, name: &str, node: &Value) -> Result<(), kube::Error> {
+    /// Writes the objects of a StellarNode; gives back its ConfigMap.
+    async fn write(&self, name: &str, node: &Value) -> Result<Value, kube::Error> {
         let config = config_map(node);
-        let parameters = PatchParams::apply(MANAGER).force();
-        self.configs
-            .patch(
-                &format!("{name}-config"),
-                &parameters,
-                &Patch::Apply(&config),
-            )
-            .await?;
         let mut set = stateful_set(node, &self.options);
+        let parameters = PatchParams::apply(MANAGER).force();
+        if self.written.get(name).is_none_or(|it| it.config != config) {
+            self.configs
+                .patch(
+                    &format!("{name}-config"),
+                    &parameters,
+                    &Patch::Apply(&config),
+                )
+                .await?;
+        }
         let (first, second) = if self.parity {
             ("even", "odd")
         } else {
@@ -179,13 +215,13 @@ impl Rounds {
         set["metadata"]["labels"]["stellar.org/reconcile"] = first.into();
         set["metadata"]["labels"]["stellar.org/previous-reconcile"] = second.into();
         match self.options.mode {
-            WriteMode::Apply => self
-                .sets
-                .patch(name, &parameters, &Patch::Apply(&set))
-                .await
-                .map(drop),
-            WriteMode::Replace => self.replace(name, set).await,
+            WriteMode::Apply => {
+                let apply = Patch::Apply(&set);
+                self.sets.patch_metadata(name, &parameters, &apply).await?;
+            }
+            WriteMode::Replace => self.replace(name, set).await?,
         }
+        Ok(config)
     }
 
     async fn replace(&self, name: &str, mut set: Value) -> Result<(), kube::Error> {

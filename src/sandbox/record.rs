@@ -1,12 +1,14 @@
 //! The log of requests, so that a test can say "no list and no write at rest".
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, fmt, time::Duration};
 
 use super::request::RequestInfo;
 
 /// One request and how it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestRecord {
+    /// When it arrived.
+    pub issued: Duration,
     /// When it was answered, on the virtual clock, since the sandbox was made.
     pub at: Duration,
     /// What it asked for.
@@ -15,6 +17,8 @@ pub struct RequestRecord {
     pub code: Option<u16>,
     /// Whether it was only a rehearsal.
     pub dry_run: bool,
+    /// Whether it asked for one page of a list, as those do that begin a watch.
+    pub is_paged: bool,
 }
 
 impl RequestRecord {
@@ -26,10 +30,19 @@ impl RequestRecord {
 }
 
 /// The newest requests, at most as many as was asked for.
-#[derive(Debug)]
 pub(super) struct RequestLog {
     records: VecDeque<RequestRecord>,
     records_max: usize,
+    witness: Option<RequestWitness>,
+}
+
+/// Is told of each request when it is answered.
+pub(super) type RequestWitness = Box<dyn FnMut(&RequestRecord) + Send>;
+
+impl fmt::Debug for RequestLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.records.fmt(f)
+    }
 }
 
 impl RequestLog {
@@ -37,10 +50,18 @@ impl RequestLog {
         Self {
             records: VecDeque::new(),
             records_max,
+            witness: None,
         }
     }
 
+    pub(super) fn set_witness(&mut self, witness: RequestWitness) {
+        self.witness = Some(witness);
+    }
+
     pub(super) fn push(&mut self, record: RequestRecord) {
+        if let Some(witness) = &mut self.witness {
+            witness(&record);
+        }
         if self.records.len() >= self.records_max {
             self.records.pop_front();
         }

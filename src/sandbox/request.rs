@@ -1,8 +1,10 @@
 //! From an HTTP request to what it asks for.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Method, Uri, header};
 
-use super::{error::ApiError, selector::Selector};
+use super::{error::ApiError, selector::Selector, store::Author};
 
 /// What a request asks for, in the words of RBAC.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(super) struct ApiRequest {
     /// The client wants `PartialObjectMetadata`.
     pub(super) metadata_only: bool,
     pub(super) path: String,
+    /// When it arrived, since the sandbox was made.
+    pub(super) issued: Duration,
 }
 
 impl ApiRequest {
@@ -74,9 +78,20 @@ impl ApiRequest {
                 .to_owned(),
             metadata_only: text(header::ACCEPT).contains("as=PartialObjectMetadata"),
             path: uri.path().to_owned(),
+            issued: Duration::ZERO,
             info,
             query,
         })
+    }
+}
+
+impl ApiRequest {
+    /// Whose request this is.
+    pub(super) fn author(&self) -> Author {
+        Author {
+            user: self.info.user.clone(),
+            issued: self.issued,
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::sync::{Notify, watch};
+use tokio::{sync::Notify, task::JoinHandle};
 use tower::BoxError;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     clock::Clock,
     discovery,
     error::ApiError,
-    faults::{ConnectionBroken, Fault, FaultHook},
+    faults::{ConnectionBroken, Fault, FaultHook, WatchFault},
     kubelet::KubeletState,
     object::Object,
     record::{RequestLog, RequestRecord},
@@ -30,9 +30,9 @@ use super::{
 
 /// Whether clients reach the server. A new epoch breaks what was open in the old one.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Link {
-    pub(super) is_up: bool,
-    pub(super) epoch: u64,
+struct Link {
+    is_up: bool,
+    epoch: u64,
 }
 
 /// What lies behind the lock.
@@ -58,7 +58,9 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     state: Mutex<State>,
     faults: Mutex<Option<FaultHook>>,
-    link: watch::Sender<Link>,
+    link: Mutex<Link>,
+    /// Wakes all watches when the link changes: in their order, which a channel would draw by lot.
+    pub(super) relinked: Arc<Notify>,
     /// Wakes the controllers.
     pub(super) work: Notify,
 }
@@ -71,16 +73,16 @@ impl Inner {
             pages: BTreeMap::new(),
             kubelet: KubeletState::default(),
         };
-        let (link, _) = watch::channel(Link {
-            is_up: true,
-            epoch: 0,
-        });
         Self {
             clock: Clock::starting_at(options.epoch),
             options,
             state: Mutex::new(state),
             faults: Mutex::new(None),
-            link,
+            link: Mutex::new(Link {
+                is_up: true,
+                epoch: 0,
+            }),
+            relinked: Arc::default(),
             work: Notify::new(),
         }
     }
@@ -91,26 +93,31 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn link(&self) -> watch::Receiver<Link> {
-        self.link.subscribe()
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of times that all connections broke.
+    pub(super) fn epoch(&self) -> u64 {
+        self.link().epoch
     }
 
     pub(super) fn set_available(&self, is_up: bool) {
-        self.link.send_if_modified(|link| {
-            let changes = link.is_up != is_up;
-            link.is_up = is_up;
-            link.epoch += u64::from(changes && !is_up);
-            changes
-        });
+        let mut link = self.link();
+        link.epoch += u64::from(link.is_up && !is_up);
+        link.is_up = is_up;
+        drop(link);
+        self.relinked.notify_waiters();
         self.work.notify_one();
     }
 
     pub(super) fn break_watches(&self) {
-        self.link.send_modify(|link| link.epoch += 1);
+        self.link().epoch += 1;
+        self.relinked.notify_waiters();
     }
 
     pub(super) fn is_available(&self) -> bool {
-        self.link.borrow().is_up
+        self.link().is_up
     }
 
     pub(super) fn set_faults(&self, hook: Option<FaultHook>) {
@@ -133,8 +140,9 @@ impl Inner {
         request: Request<Body>,
     ) -> Result<Response<AnswerBody>, BoxError> {
         let (head, body) = request.into_parts();
+        let issued = self.clock.elapsed();
         let request = match ApiRequest::parse(&user, &head.method, &head.uri, &head.headers) {
-            Ok(request) => request,
+            Ok(request) => Arc::new(ApiRequest { issued, ..request }),
             Err(refusal) => return Ok(refusal.into_response()),
         };
         let body = body.collect().await?.to_bytes();
@@ -145,46 +153,60 @@ impl Inner {
             .map(|response| response.status().as_u16());
         let dry_run = !request.query.get("dryRun").is_empty();
         let record = RequestRecord {
+            issued,
             at: self.clock.elapsed(),
-            info: request.info,
+            info: request.info.clone(),
             code,
             dry_run,
+            is_paged: !request.query.get("limit").is_empty(),
         };
-        let mut state = self.state();
-        state.log.push(record);
-        let has_news = state.store.has_news();
-        drop(state);
-        if has_news {
+        self.state().log.push(record);
+        self.wake_controllers();
+        Ok(outcome?)
+    }
+
+    /// Tells the controllers of what they have not seen.
+    fn wake_controllers(&self) {
+        if self.state().store.has_news() {
             self.work.notify_one();
         }
-        Ok(outcome?)
     }
 
     async fn serve_faulty(
         self: &Arc<Self>,
-        request: &ApiRequest,
+        request: &Arc<ApiRequest>,
         body: Bytes,
     ) -> Result<Response<AnswerBody>, ConnectionBroken> {
         if !self.is_available() {
             return Err(ConnectionBroken);
         }
-        let mut watch_breaks_after = None;
+        let mut of_watch = WatchFault::default();
         let fault = self.draw_fault(request);
         match fault {
-            Fault::None | Fault::LoseAnswer => {}
+            Fault::None | Fault::LoseAnswer | Fault::DelayAnswer(_) => {}
             Fault::Delay(delay) => tokio::time::sleep(delay).await,
             Fault::Status(code) => return Ok(ApiError::with_code(code).into_response()),
             Fault::LoseRequest => return Err(ConnectionBroken),
-            Fault::DropWatchAfter(after) => watch_breaks_after = Some(after),
+            Fault::Late(delay) => {
+                // Whether the client waits for this or not, the task goes on.
+                let _ended = self.spawn_late(request, body, delay).await;
+                return Err(ConnectionBroken);
+            }
+            Fault::Repeat(delay) => drop(self.spawn_late(request, body.clone(), delay)),
+            Fault::Watch(fault) => of_watch = fault,
         }
         // It may have gone away during the delay.
         if !self.is_available() {
             return Err(ConnectionBroken);
         }
         let response = self
-            .route(request, body, watch_breaks_after)
+            .route(request, body, of_watch)
             .await
             .unwrap_or_else(ApiError::into_response);
+        if let Fault::DelayAnswer(delay) = fault {
+            self.wake_controllers();
+            tokio::time::sleep(delay).await;
+        }
         if fault == Fault::LoseAnswer || !self.is_available() {
             Err(ConnectionBroken)
         } else {
@@ -192,11 +214,26 @@ impl Inner {
         }
     }
 
+    /// Serves a request later, whoever waits for it.
+    fn spawn_late(
+        self: &Arc<Self>,
+        request: &Arc<ApiRequest>,
+        body: Bytes,
+        delay: Duration,
+    ) -> JoinHandle<()> {
+        let (inner, request) = (Arc::clone(self), Arc::clone(request));
+        tokio::spawn(async move {
+            tokio::time::sleep(delay).await;
+            drop(inner.route(&request, body, WatchFault::default()).await);
+            inner.wake_controllers();
+        })
+    }
+
     async fn route(
         self: &Arc<Self>,
         request: &ApiRequest,
         body: Bytes,
-        watch_breaks_after: Option<Duration>,
+        of_watch: WatchFault,
     ) -> Result<Response<AnswerBody>, ApiError> {
         let info = &request.info;
         if info.resource.is_empty() {
@@ -217,8 +254,7 @@ impl Inner {
             "watch" => {
                 let view = view(request)?;
                 let state = self.state();
-                let watch =
-                    Watch::open(self, &state.store, table, view, request, watch_breaks_after)?;
+                let watch = Watch::open(self, &state.store, table, view, request, of_watch)?;
                 Ok(answer::stream(watch.lines()))
             }
             "list" => self.list(table, request).map(answer::Answer::into_response),

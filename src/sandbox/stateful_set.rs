@@ -2,7 +2,8 @@
 //!
 //! Follows `pkg/controller/statefulset/stateful_set_control.go`, and what was seen on kube-apiserver 1.35: an
 //! `OrderedReady` set does not replace a `NotReady` pod when its template changes, a `Parallel` one does; `partition` and
-//! `OnDelete` hold; `status.currentRevision` lags. Adoption, `minReadySeconds` and `ordinals.start` are left out.
+//! `OnDelete` hold; `status.currentRevision` lags; pods without an owner are taken over. `minReadySeconds` and
+//! `ordinals.start` are left out.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -12,6 +13,7 @@ use super::{
     controllers::{Task, Work},
     defaults,
     object::{Key, Object, is_terminating, items, map_mut, meta_str, set_meta},
+    selector::Selector,
     store::{Event, TableId, safe_characters},
 };
 
@@ -93,6 +95,7 @@ pub(super) fn sync(work: &mut Work<'_>, revisions: &mut Revisions, key: &Key) {
     if is_terminating(set.value()) {
         return;
     }
+    adopt(work, &set);
     let plan = Plan::new(work, revisions, &set);
     for action in plan.actions() {
         match action {
@@ -108,6 +111,41 @@ pub(super) fn sync(work: &mut Work<'_>, revisions: &mut Revisions, key: &Key) {
     }
     let status = Plan::new(work, revisions, &set).status();
     work.update(sets, &set, |value| value["status"] = status);
+}
+
+/// Takes over pods of its names and labels that nobody controls.
+fn adopt(work: &mut Work<'_>, set: &Object) {
+    let pods = work.state.store.built_in("", "pods");
+    let prefix = format!("{}-", set.meta("name"));
+    let is_orphan = |pod: &&Arc<Object>| {
+        let owners = items(&pod.value()["metadata"], "ownerReferences");
+        pod.meta("name")[prefix.len()..].parse::<u64>().is_ok()
+            && !owners.iter().any(|owner| owner["controller"] == true)
+            && !is_terminating(pod.value())
+            && Selector::from_label_selector(&set.value()["spec"]["selector"]).accepts(pod.value())
+    };
+    let table = work.state.store.table(pods);
+    let orphans = table
+        .with_prefix(set.meta("namespace"), &prefix)
+        .filter(is_orphan);
+    for pod in orphans.cloned().collect::<Vec<_>>() {
+        work.update(pods, &pod, |value| {
+            let mut owners = items(&value["metadata"], "ownerReferences").to_vec();
+            owners.push(owner_reference(set.value()));
+            set_meta(value, "ownerReferences", Some(owners.into()));
+        });
+    }
+}
+
+fn owner_reference(set: &Value) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "name": meta_str(set, "name"), "uid": meta_str(set, "uid"),
+        "controller": true, "blockOwnerDeletion": true,
+    })
+}
+
+fn is_controlled_by(owner: &Value, set: &Value) -> bool {
+    owner["uid"] == set["metadata"]["uid"] && owner["controller"] == true
 }
 
 #[derive(Debug)]
@@ -171,9 +209,7 @@ impl<'a> Plan<'a> {
                 continue;
             };
             let mut owners = items(&object.value()["metadata"], "ownerReferences").iter();
-            if owners
-                .any(|owner| owner["uid"] == set["metadata"]["uid"] && owner["controller"] == true)
-            {
+            if owners.any(|owner| is_controlled_by(owner, set)) {
                 pods.insert(ordinal, pod(object));
             } else {
                 taken.push(object.meta("name").to_owned());
@@ -339,13 +375,7 @@ fn create_pod(work: &mut Work<'_>, plan: &Plan<'_>, ordinal: u64) {
         ("generation", 1.into()),
         ("uid", work.state.store.new_uid().into()),
         ("creationTimestamp", work.clock.date().into()),
-        (
-            "ownerReferences",
-            json!([{
-                "apiVersion": "apps/v1", "kind": "StatefulSet", "name": meta_str(owner, "name"), "uid": meta_str(owner, "uid"),
-                "controller": true, "blockOwnerDeletion": true,
-            }]),
-        ),
+        ("ownerReferences", json!([owner_reference(owner)])),
     ] {
         set_meta(&mut pod, field, Some(value));
     }

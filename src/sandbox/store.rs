@@ -6,12 +6,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    fmt,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::{
     kinds::{self, Kind},
@@ -49,6 +51,31 @@ impl Event {
     }
 }
 
+/// One write to the store, as it happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// The resource's plural name.
+    pub resource: &'a str,
+    /// Who wrote; [`None`] for the sandbox's own controllers and kubelet.
+    pub author: Option<&'a Author>,
+    /// The object before; none for a creation.
+    pub before: Option<&'a Value>,
+    /// The object after; none for a removal.
+    pub after: Option<&'a Value>,
+}
+
+/// Whose request a write was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Author {
+    /// The user.
+    pub user: String,
+    /// When the request arrived, since the sandbox was made.
+    pub issued: Duration,
+}
+
+/// Is told of each write while it is made.
+type Witness = Box<dyn FnMut(Change<'_>) + Send>;
+
 /// One kind's objects.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -61,12 +88,11 @@ pub(super) struct Table {
     forgotten: u64,
     /// The newest event that is no longer in the history.
     lost: u64,
-    changed: watch::Sender<u64>,
+    changed: Arc<Notify>,
 }
 
 impl Table {
     fn new(kind: Arc<Kind>, forgotten: u64) -> Self {
-        let (changed, _) = watch::channel(0);
         Self {
             kind,
             served: true,
@@ -74,7 +100,7 @@ impl Table {
             history: VecDeque::new(),
             forgotten,
             lost: 0,
-            changed,
+            changed: Arc::default(),
         }
     }
 
@@ -122,8 +148,8 @@ impl Table {
     }
 
     /// Wakes at each write to this table.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    pub(super) fn changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.changed)
     }
 
     fn forget_all(&mut self, version: u64) {
@@ -136,7 +162,6 @@ impl Table {
 }
 
 /// Everything that is stored.
-#[derive(Debug)]
 pub(super) struct Store {
     version: u64,
     uids: u64,
@@ -148,6 +173,17 @@ pub(super) struct Store {
     history_events_max: usize,
     /// What the controllers have not seen yet; none while nobody runs them.
     journal: Option<VecDeque<(TableId, Arc<Event>)>>,
+    author: Option<Author>,
+    witness: Option<Witness>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("version", &self.version)
+            .field("tables", &self.tables)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -164,7 +200,19 @@ impl Store {
             whereabouts: BTreeMap::new(),
             history_events_max,
             journal: None,
+            author: None,
+            witness: None,
         }
+    }
+
+    /// Tells `witness` of each write from now on.
+    pub(super) fn set_witness(&mut self, witness: Witness) {
+        self.witness = Some(witness);
+    }
+
+    /// Whose the next writes are.
+    pub(super) fn set_author(&mut self, author: Option<Author>) {
+        self.author = author;
     }
 
     /// The newest resource version.
@@ -382,7 +430,15 @@ impl Store {
             table.forgotten = oldest.version;
             table.lost = oldest.version;
         }
-        table.changed.send_replace(self.version);
+        table.changed.notify_waiters();
+        if let Some(witness) = &mut self.witness {
+            witness(Change {
+                resource: &table.kind.plural,
+                author: self.author.as_ref(),
+                before: event.before.as_deref().map(Object::value),
+                after: event.after.as_deref().map(Object::value),
+            });
+        }
         if let Some(journal) = &mut self.journal {
             journal.push_back((id, Arc::clone(&event)));
         }

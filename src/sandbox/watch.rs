@@ -5,16 +5,19 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::Stream;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::Instant,
+};
 use tower::BoxError;
 
 use super::{
     error::ApiError,
-    faults::ConnectionBroken,
+    faults::{ConnectionBroken, WatchFault},
     object::Object,
     request::ApiRequest,
     selector::Selector,
-    server::{Inner, Link},
+    server::Inner,
     store::{Event, Store, TableId, watch_line},
 };
 
@@ -34,11 +37,12 @@ pub(super) struct Watch {
     /// Lines that wait to be sent, and the end after them.
     ready: VecDeque<Bytes>,
     is_over: bool,
-    changed: watch::Receiver<u64>,
-    link: watch::Receiver<Link>,
+    changed: Arc<Notify>,
     opened_in: u64,
     ends_at: Instant,
     breaks_at: Option<Instant>,
+    late: Duration,
+    repeats: bool,
     bookmark_at: Option<Instant>,
 }
 
@@ -92,7 +96,7 @@ impl Watch {
         table: TableId,
         view: View,
         request: &ApiRequest,
-        breaks_after: Option<Duration>,
+        fault: WatchFault,
     ) -> Result<Self, ApiError> {
         let query = &request.query;
         let from = query.number("resourceVersion")?.unwrap_or(0);
@@ -101,19 +105,18 @@ impl Watch {
             .number("timeoutSeconds")?
             .map_or(TIMEOUT_DEFAULT, Duration::from_secs);
         let bookmarks = query.is_true("allowWatchBookmarks");
-        let link = inner.link();
-        let opened_in = link.borrow().epoch;
         let mut watch = Self {
             inner: Arc::clone(inner),
             table,
             sent: from,
             ready: VecDeque::new(),
             is_over: false,
-            changed: store.table(table).subscribe(),
-            opened_in,
-            link,
+            changed: store.table(table).changed(),
+            opened_in: inner.epoch(),
             ends_at: now + timeout,
-            breaks_at: breaks_after.map(|after| now + after),
+            breaks_at: fault.breaks_after.map(|after| now + after),
+            late: fault.late,
+            repeats: fault.repeats,
             bookmark_at: bookmarks.then(|| now + BOOKMARK_INTERVAL),
             view,
         };
@@ -155,7 +158,10 @@ impl Watch {
 
     async fn next(&mut self) -> Option<Result<Bytes, BoxError>> {
         loop {
-            if self.link.borrow().epoch != self.opened_in {
+            // Made before anything is looked at: whatever happens from here on wakes them.
+            let changed = Arc::clone(&self.changed).notified_owned();
+            let relinked = Arc::clone(&self.inner.relinked).notified_owned();
+            if self.inner.epoch() != self.opened_in {
                 if self.is_over {
                     return None;
                 }
@@ -169,10 +175,9 @@ impl Watch {
             if self.is_over {
                 return None;
             }
-            self.changed.mark_unchanged();
             self.read_events(false);
             if self.ready.is_empty() {
-                self.wait().await;
+                self.wait(changed, relinked).await;
             }
         }
     }
@@ -188,7 +193,10 @@ impl Watch {
         }
         for event in table.events_after(self.sent) {
             self.sent = event.version;
-            self.ready.extend(self.view.line(event));
+            if let Some(line) = self.view.line(event) {
+                self.ready
+                    .extend(std::iter::repeat_n(line, 1 + usize::from(self.repeats)));
+            }
         }
         if bookmark_due {
             self.sent = state.store.version();
@@ -198,7 +206,7 @@ impl Watch {
     }
 
     /// Waits for an event, a broken connection, or the next moment at which something is due.
-    async fn wait(&mut self) {
+    async fn wait(&mut self, changed: OwnedNotified, relinked: OwnedNotified) {
         let due = [Some(self.ends_at), self.breaks_at, self.bookmark_at]
             .into_iter()
             .flatten()
@@ -206,8 +214,13 @@ impl Watch {
         let due = due.unwrap_or(self.ends_at);
         tokio::select! {
             biased;
-            _ = self.link.changed() => return,
-            _ = self.changed.changed() => return,
+            () = relinked => return,
+            () = changed => {
+                if !self.late.is_zero() {
+                    tokio::time::sleep(self.late).await;
+                }
+                return;
+            }
             () = tokio::time::sleep_until(due) => {}
         }
         if self.breaks_at.is_some_and(|at| at <= due) {

@@ -161,10 +161,12 @@ impl Inner {
         if is_rehearsal {
             return Ok(Some(answer(code, &Object::new(new), subresource)));
         }
+        state.store.set_author(Some(request.author()));
         let object = state.put(id, new);
         if draft::is_finished(&kind, object.value()) {
             state.remove(id, &key);
         }
+        state.store.set_author(None);
         Ok(Some(answer(code, &object, subresource)))
     }
 }

@@ -153,7 +153,10 @@ async fn a_cut_breaks_open_watches() {
     sandbox.set_available(true);
     sandbox.set_faults(|request| {
         if request.verb == "watch" {
-            crate::sandbox::Fault::DropWatchAfter(SECOND)
+            crate::sandbox::Fault::Watch(crate::sandbox::WatchFault {
+                breaks_after: Some(SECOND),
+                ..crate::sandbox::WatchFault::default()
+            })
         } else {
             crate::sandbox::Fault::None
         }

@@ -1,0 +1,174 @@
+//! What has to be true once nothing goes wrong any more.
+
+use std::time::Duration;
+
+use stellar_peers::sandbox::operator::WriteMode;
+
+use super::Violation;
+use crate::{gates, observer::Observer, truth::Validator, view::Parts};
+
+/// How long nobody of ours may have written.
+const REST: Duration = Duration::from_mins(1);
+
+/// What is not as it should be; none where everything is.
+pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
+    let truth = &observer.truth;
+    let fault = |rule, asks, found| Some(Violation { rule, asks, found });
+    if let Some((name, _)) = truth
+        .validators
+        .iter()
+        .find(|(_, it)| it.is_candidate() && !it.settled.now() && !is_cut_off(observer, it))
+    {
+        return fault("R23", "at quiet everybody is Ready", name.clone());
+    }
+    let peers = truth.ready_peers();
+    let listed: Vec<&str> = truth
+        .list
+        .iter()
+        .flat_map(|list| list.known_peers.lines())
+        .collect();
+    if listed != peers {
+        let found = format!("{listed:?} instead of {peers:?}");
+        return fault("R9", "at quiet the list is true", found);
+    }
+    if let Some(found) = wrong_record(observer) {
+        return fault("R9", "at quiet the record is true", found);
+    }
+    if let Some(found) = stale(observer) {
+        return fault("R17", "at quiet nobody is stale", found);
+    }
+    if let Some(name) = truth
+        .sets
+        .iter()
+        .find(|(_, set)| set.has_turn)
+        .map(|(name, _)| name)
+    {
+        return fault("R24", "at quiet no turn is left", name.clone());
+    }
+    if truth.list.as_ref().is_some_and(|list| list.has_turn) {
+        return fault("R24", "at quiet no turn is left", "on the list".to_owned());
+    }
+    if now.saturating_sub(observer.last_write) < REST {
+        let found = format!("the last one at {:.3}", observer.last_write.as_secs_f64());
+        return fault("R5", "at rest nobody writes", found);
+    }
+    None
+}
+
+fn wrong_record(observer: &Observer) -> Option<String> {
+    let truth = &observer.truth;
+    let candidates = truth.validators.iter().filter(|(_, it)| it.is_candidate());
+    let Some(list) = &truth.list else {
+        return (candidates.count() > 0).then(|| "there is no list".to_owned());
+    };
+    let Some(record) = &list.record else {
+        return Some("it is not readable".to_owned());
+    };
+    for (name, it) in candidates.filter(|(_, it)| !is_cut_off(observer, it)) {
+        let Some(node) = record.get(name) else {
+            return Some(format!("{name} is missing"));
+        };
+        let expected = (
+            it.network.now(),
+            it.address.now().as_ref(),
+            it.candidate.now().as_ref(),
+            true,
+        );
+        let found = (
+            &node.network,
+            node.addresses.first(),
+            Some(&node.uid),
+            node.is_member,
+        );
+        if expected != found {
+            return Some(format!("{name} is {found:?} instead of {expected:?}"));
+        }
+    }
+    let stranger = record.keys().find(|name| {
+        truth
+            .validators
+            .get(*name)
+            .is_none_or(|it| !it.is_candidate())
+    });
+    stranger.map(|name| format!("{name} is no candidate"))
+}
+
+fn stale(observer: &Observer) -> Option<String> {
+    let truth = &observer.truth;
+    // Such a writer takes away what the one restart brought, and there is no second.
+    let is_dropped = observer.plan.operator.mode == WriteMode::Replace
+        && (observer.missed.is_some() || !observer.plan.is_reached);
+    truth
+        .validators
+        .iter()
+        .filter(|(_, it)| it.is_candidate())
+        .find_map(|(name, it)| {
+            let set = truth.sets.get(name)?;
+            if is_held_by_quorum(observer, name, it) || is_cut_off(observer, it) {
+                return None;
+            }
+            let hash = truth.hash(it.network.now());
+            let has_peers = truth
+                .of(it.network.now())
+                .filter(|(_, it)| it.is_candidate())
+                .count()
+                > 1;
+            // Who is alone has nobody to be made to use, and need not be taken in.
+            if set.parts != Parts::All && has_peers && !is_dropped {
+                Some(format!("{name} lacks our parts"))
+            } else if set.parts == Parts::All
+                && set.membership.as_ref() != Some(&hash)
+                && (gates::RENEWALS_COUNT || !observer.restarts.is_renewed_since(set, &hash))
+            {
+                Some(format!(
+                    "{name} carries {:?} instead of {hash}",
+                    set.membership
+                ))
+            } else {
+                None
+            }
+        })
+}
+
+/// Is up and not stale, but cut off: everybody whom its pod knows has moved, and nobody knows its pod.
+fn is_cut_off(observer: &Observer, it: &Validator) -> bool {
+    let mut network = observer.truth.of(it.network.now());
+    let is_anybody_ready = network.any(|(_, it)| it.is_candidate() && *it.ready.now());
+    let plan = &observer.plan;
+    !gates::THE_CUT_OFF_ARE_HELPED && plan.is_core_like && !it.ready.now() && is_anybody_ready
+}
+
+/// With those that left, some other's quorum set would not be met: that stays so until its set is changed.
+fn is_held_by_quorum(observer: &Observer, name: &str, it: &Validator) -> bool {
+    let truth = &observer.truth;
+    let is_up = |other: &str| {
+        let other = truth.validators.get(other);
+        other.is_none_or(|it| it.is_candidate() && *it.settled.now())
+    };
+    let others = truth
+        .of(it.network.now())
+        .filter(|(other, it)| *other != name && it.is_candidate());
+    let mut sets = others.filter_map(|(other, _)| observer.quorum_sets.get(other));
+    sets.any(|set| {
+        set.is_satisfied(&|other| other != name)
+            && !set.is_satisfied(&|other| other != name && is_up(other))
+    })
+}
+
+/// R20: restarts in all.
+pub(crate) fn too_many_restarts(observer: &Observer) -> Option<Violation> {
+    let truth = &observer.truth;
+    let changes: usize = truth
+        .memberships
+        .values()
+        .map(|it| it.changes().count())
+        .sum();
+    let members = truth.validators.len();
+    let most = (changes + 1 + observer.outages) * members;
+    let is_bound = !observer.plan.is_core_like && observer.restarts.count > most as u64;
+    is_bound.then(|| Violation {
+        rule: "R20",
+        asks: "restarts are no more than changes of membership times members",
+        found: format!("{} instead of {most} at most", observer.restarts.count),
+    })
+}

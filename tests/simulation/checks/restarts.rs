@@ -1,0 +1,412 @@
+//! Whom ours restart, when, and how often.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use stellar_peers::sandbox::Author;
+
+use super::{Check, ensure};
+use crate::{
+    deeds::Deed,
+    gates,
+    observer::Observer,
+    truth::{Validator, pod_of},
+    view::{Parts, SetView},
+};
+
+/// The restarts so far.
+#[derive(Debug, Default)]
+pub(crate) struct Restarts {
+    /// The last one of each StatefulSet, by uid.
+    last: BTreeMap<String, Restart>,
+    /// Those of Ready validators whose new pods have not been Ready for long enough, by uid.
+    under_way: BTreeMap<String, Restart>,
+    pub(crate) count: u64,
+}
+
+/// One restart.
+#[derive(Clone, Debug)]
+struct Restart {
+    at: Duration,
+    name: String,
+    network: String,
+    reason: &'static str,
+    hash: String,
+    /// What the template carried before.
+    carried: Option<String>,
+    /// Uid of the pod that it ends.
+    pod: String,
+}
+
+impl Restarts {
+    /// Whether the last restart of a StatefulSet was for this membership, and its template carries another by now.
+    pub(crate) fn is_renewed_since(&self, set: &SetView, hash: &str) -> bool {
+        let last = self.last.get(&set.uid);
+        last.is_some_and(|last| last.hash == hash && set.membership.as_deref() != Some(hash))
+    }
+}
+
+/// A restart while it is written, and what is checked against.
+struct Scene<'a> {
+    observer: &'a Observer,
+    restart: &'a Restart,
+    validator: &'a Validator,
+    uid: &'a str,
+    issued: Duration,
+    /// When StatefulSets and pods were last read before it was sent.
+    read: Duration,
+    /// Who is restarted was Ready when that was read and is so now.
+    is_of_ready: bool,
+}
+
+pub(crate) fn all(
+    observer: &mut Observer,
+    name: &str,
+    old: &SetView,
+    new: &SetView,
+    author: &Author,
+    now: Duration,
+) -> Vec<Check> {
+    let Some(validator) = observer.truth.validators.get(name).cloned() else {
+        return Vec::new();
+    };
+    let reads = observer
+        .reads
+        .get(&author.user)
+        .and_then(|reads| reads.before(author.issued));
+    let read = reads.map_or(Duration::ZERO, |(sets, pods)| sets.min(pods));
+    let restart = Restart {
+        at: now,
+        name: name.to_owned(),
+        network: validator.network.now().clone(),
+        reason: match old.parts {
+            Parts::None => "adoption",
+            Parts::Some => "completion",
+            Parts::All if old.membership == new.membership => "outage",
+            Parts::All => "membership",
+        },
+        hash: new.membership.clone().unwrap_or_default(),
+        carried: old.membership.clone(),
+        pod: observer
+            .truth
+            .pods
+            .get(&pod_of(name))
+            .map(|pod| pod.view.uid.clone())
+            .unwrap_or_default(),
+    };
+    let is_of_ready = validator.ready.always(read, now, |ready| *ready);
+    release(observer, now);
+    let scene = Scene {
+        observer,
+        restart: &restart,
+        validator: &validator,
+        uid: &old.uid,
+        issued: author.issued,
+        read,
+        is_of_ready,
+    };
+    let checks = vec![
+        rests_on_a_fresh_reading(&scene, reads.is_some()),
+        nobody_is_restarted_twice_for_the_same(&scene),
+        few_are_down_because_of_us(&scene),
+        few_others_are_down(&scene),
+        nobody_held_is_restarted(&scene),
+        nothing_starts_before_membership_settles(&scene),
+        no_quorum_set_is_broken(&scene),
+        nobody_goes_on_past_one_that_is_stuck(&scene),
+    ];
+    observer.restarts.count += 1;
+    observer.figures.restarts += 1;
+    observer
+        .restarts
+        .last
+        .insert(old.uid.clone(), restart.clone());
+    if is_of_ready {
+        observer.restarts.under_way.insert(old.uid.clone(), restart);
+    }
+    checks
+}
+
+/// Lets go of restarts whose new pod has been Ready for long enough, and of validators that left.
+fn release(observer: &mut Observer, now: Duration) {
+    let min_ready = observer.plan.policy.min_ready;
+    let truth = &observer.truth;
+    let is_over = |uid: &str, restart: &Restart| {
+        let validator = truth.validators.get(&restart.name);
+        let is_there = validator.is_some_and(|it| {
+            it.candidate
+                .always(restart.at, now, |it| it.as_deref() == Some(uid))
+        });
+        let pod = truth
+            .pods
+            .get(&pod_of(&restart.name))
+            .filter(|pod| pod.view.uid != restart.pod);
+        let up_since = pod.and_then(|pod| pod.first_ready);
+        !is_there || up_since.is_some_and(|since| now.saturating_sub(since) >= min_ready)
+    };
+    observer
+        .restarts
+        .under_way
+        .retain(|uid, restart| !is_over(uid, restart));
+}
+
+impl Scene<'_> {
+    /// The other validators of the network.
+    fn others(&self) -> impl Iterator<Item = (&String, &Validator)> {
+        let name = &self.restart.name;
+        self.observer
+            .truth
+            .of(&self.restart.network)
+            .filter(move |(other, _)| *other != name)
+    }
+
+    /// Whether a correct program knew of this validator that it was down: not settled in all that was read last, or
+    /// for less than the time that counts. A moment between two readings may have gone unseen.
+    fn is_known_down(&self, name: &str, it: &Validator) -> bool {
+        let min_ready = self.observer.plan.policy.min_ready;
+        let was_down = it
+            .settled
+            .always(self.read, self.issued, |settled| !settled);
+        let is_fresh = |since: Duration| since <= self.read && self.issued < since + min_ready;
+        let (is_settled, since) = it.settled.at(self.issued);
+        let lasted = it.settled.span_before(self.issued);
+        let was_seen = lasted.is_some_and(|lasted| lasted > self.observer.plan.lag());
+        let pod = self.observer.truth.pods.get(&pod_of(name));
+        let is_new = pod.and_then(|pod| pod.first_ready).is_some_and(is_fresh);
+        was_down || is_new || (*is_settled && was_seen && is_fresh(since))
+    }
+}
+
+/// R24: StatefulSets and pods are read past all stores before a start.
+fn rests_on_a_fresh_reading(scene: &Scene<'_>, has_read: bool) -> Check {
+    ensure(
+        has_read,
+        "R24",
+        "a restart rests on what was read past the stores",
+        || scene.restart.name.clone(),
+    )
+}
+
+/// R18, R20: at most once for the same reason and membership.
+///
+/// Where a person took away what is known of restarts meanwhile, nobody can know.
+fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
+    let Scene {
+        observer,
+        restart,
+        uid,
+        ..
+    } = scene;
+    let Some(last) = observer.restarts.last.get(*uid) else {
+        return Ok(());
+    };
+    if restart.reason == "outage" && last.reason == "outage" {
+        let is_over = |it: &Validator| !it.ready.always(last.at, scene.issued, |ready| !ready);
+        let is_over = observer
+            .truth
+            .of(&restart.network)
+            .any(|(_, it)| is_over(it));
+        return ensure(is_over, "R7c", "at most one restart an outage", || {
+            restart.name.clone()
+        });
+    }
+    let is_known = observer.record_lost.is_none_or(|lost| lost < last.at);
+    let has_left = scene
+        .validator
+        .candidate
+        .changes()
+        .any(|change| change > last.at);
+    let is_renewed =
+        restart.carried.as_ref() != Some(&last.hash) && restart.carried != last.carried;
+    ensure(
+        !is_known
+            || has_left
+            || is_renewed
+            || (last.reason, &last.hash) != (restart.reason, &restart.hash),
+        "R18",
+        "nobody is restarted twice for the same reason and membership",
+        || {
+            format!(
+                "{} for {} {}, after {:.3}",
+                restart.name,
+                restart.reason,
+                restart.hash,
+                last.at.as_secs_f64()
+            )
+        },
+    )
+}
+
+/// R22: members that are down because of us, whoever of ours leads.
+fn few_are_down_because_of_us(scene: &Scene<'_>) -> Check {
+    let Scene {
+        observer,
+        restart,
+        uid,
+        ..
+    } = scene;
+    let under_way = observer.restarts.under_way.iter();
+    let down: Vec<&str> = under_way
+        .filter(|(other, it)| other != uid && it.network == restart.network)
+        .map(|(_, it)| it.name.as_str())
+        .collect();
+    ensure(
+        !scene.is_of_ready || down.len() < observer.plan.policy.max_unavailable.get(),
+        "R22a",
+        "few members are down because of us",
+        || format!("{} while {down:?} are", restart.name),
+    )
+}
+
+/// R22: whoever else is down counts.
+fn few_others_are_down(scene: &Scene<'_>) -> Check {
+    let is_down = |(name, it): &(&String, &Validator)| {
+        let was_member = it
+            .recorded
+            .always(scene.read, scene.issued, |recorded| *recorded);
+        let counted = it.candidate.always(
+            scene.issued.saturating_sub(scene.observer.plan.lag()),
+            scene.issued,
+            Option::is_some,
+        );
+        was_member && counted && scene.is_known_down(name, it)
+    };
+    let down: Vec<&String> = scene
+        .others()
+        .filter(is_down)
+        .map(|(name, _)| name)
+        .collect();
+    ensure(
+        !scene.is_of_ready || down.len() < scene.observer.plan.policy.max_unavailable.get(),
+        "R22b",
+        "nobody is restarted while too many others are down",
+        || {
+            format!(
+                "{} while {down:?} are, as read at {:.3}",
+                scene.restart.name,
+                scene.read.as_secs_f64()
+            )
+        },
+    )
+}
+
+/// R25: nobody who is held is restarted.
+fn nobody_held_is_restarted(scene: &Scene<'_>) -> Check {
+    let (held, since) = scene.validator.held.at(scene.read);
+    let was_known = since + scene.observer.plan.lag() <= scene.read;
+    ensure(
+        !was_known || held.is_none(),
+        "R25",
+        "nobody who is held is restarted",
+        || {
+            let (name, since) = (&scene.restart.name, since.as_secs_f64());
+            format!("{name}, {held:?} since {since:.3}")
+        },
+    )
+}
+
+/// R21: nothing starts before the membership has been the same for a while.
+fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
+    let network = &scene.restart.network;
+    let Some(history) = scene.observer.truth.memberships.get(network) else {
+        return Ok(());
+    };
+    let (_, since) = history.at(scene.read);
+    let lag = scene.observer.plan.lag();
+    let lasted = history.span_before(scene.read);
+    let was_known = since + lag <= scene.read && lasted.is_some_and(|lasted| lasted > lag);
+    ensure(
+        !was_known || since + scene.observer.plan.policy.settle <= scene.issued,
+        "R21",
+        "nothing starts before membership has been unchanged for a while",
+        || {
+            let (name, since) = (&scene.restart.name, since.as_secs_f64());
+            format!("{name}, changed at {since:.3}")
+        },
+    )
+}
+
+/// R22: a set that tolerates this member keeps enough others.
+fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
+    if !scene.is_of_ready {
+        return Ok(());
+    }
+    let observer = scene.observer;
+    let truth = &observer.truth;
+    let name = scene.restart.name.as_str();
+    let is_down = |other: &str| {
+        let Some(it) = truth.validators.get(other) else {
+            return false;
+        };
+        if it.candidate.at(scene.issued).0.is_some() {
+            return scene.is_known_down(other, it);
+        }
+        let lag = observer.plan.lag();
+        let since = scene.issued.saturating_sub(lag);
+        let was_out = it.candidate.always(since, scene.issued, Option::is_none);
+        let was_lost = observer
+            .record_lost
+            .is_some_and(|lost| lost >= it.candidate.at(scene.issued).1);
+        let node = truth.nodes.get(other);
+        let is_there = gates::DELETED_ARE_REMEMBERED || node.is_some();
+        let is_off = node.is_none_or(|node| !node.is_opted_out);
+        is_off && was_out && it.was_listed && !was_lost && is_there
+    };
+    for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {
+        let Some(set) = scene
+            .observer
+            .quorum_sets
+            .get(other)
+            .filter(|_| it.is_candidate())
+        else {
+            continue;
+        };
+        let tolerates = set.is_satisfied(&|it| it != name);
+        let before = set.is_satisfied(&|it| !is_down(it));
+        let after = set.is_satisfied(&|it| it != name && !is_down(it));
+        ensure(
+            !tolerates || !before || after,
+            "R22c",
+            "no quorum set that tolerates a restart is broken by it",
+            || {
+                let named = truth.validators.keys();
+                let down: Vec<&String> = named.filter(|it| is_down(it)).collect();
+                format!("{name} breaks that of {other} while {down:?} are down")
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// R25: a restart that does not get done stops all others of its network, unless nobody of it is Ready.
+fn nobody_goes_on_past_one_that_is_stuck(scene: &Scene<'_>) -> Check {
+    let Scene {
+        observer, issued, ..
+    } = scene;
+    let (lag, after) = (observer.plan.lag(), observer.plan.policy.stuck_after);
+    let is_stuck = |(name, it): &(&String, &Validator)| {
+        let uid = it.candidate.now().as_ref();
+        let last = uid.and_then(|uid| observer.restarts.last.get(uid));
+        last.is_some_and(|last| {
+            last.at + after + lag < *issued
+                && it.settled.always(last.at, *issued, |settled| !settled)
+                && it.recorded.always(last.at, *issued, |recorded| *recorded)
+                && name.as_str() == last.name
+        })
+    };
+    let is_outage = |it: &Validator| {
+        it.ready
+            .always(issued.saturating_sub(lag), *issued, |ready| !ready)
+    };
+    let is_outage = observer
+        .truth
+        .of(&scene.restart.network)
+        .all(|(_, it)| is_outage(it));
+    let stuck = scene.others().find(is_stuck).map(|(name, _)| name);
+    let is_clock_true = !observer.plan.deeds.contains(&Deed::StepClock);
+    ensure(
+        stuck.is_none() || is_outage || !is_clock_true,
+        "R25",
+        "a restart that does not get done stops all others",
+        || format!("{} though {stuck:?} is stuck", scene.restart.name),
+    )
+}

@@ -205,6 +205,7 @@ fn turn(start: &Start, token: &str) -> Turn {
         generation: start.generation,
         reason: start.reason.reason().to_owned(),
         hash: start.hash.to_string(),
+        carried: start.carried.clone(),
         outage: start.outage,
         token: token.to_owned(),
     }

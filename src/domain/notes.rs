@@ -15,7 +15,7 @@ use super::{
     quorum::{Directory, Resolved},
     rollout::declared_sets,
     snapshot::StatefulSetView,
-    survey::{Candidate, Survey, candidate},
+    survey::{Candidate, Standing, Survey, candidate},
     turn::{Outcome, Turn},
 };
 use crate::api::names;
@@ -56,7 +56,7 @@ pub fn is_ours(key: &str) -> bool {
 #[serde(transparent)]
 pub struct Restarts(pub BTreeMap<String, Restart>);
 
-/// One restart of ours. Written as `<uid> <reason> <hash>[ up][ outage]`, short enough for thousands of them.
+/// One restart of ours. Written as `<uid> <reason> <hash> <carried, or ->[ up][ outage]`, short enough for thousands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// The last characters of its StatefulSet's uid.
@@ -65,6 +65,8 @@ pub struct Restart {
     pub reason: String,
     /// The membership that the restart carried.
     pub hash: String,
+    /// The membership that the template carried before, where it carried one.
+    pub carried: Option<String>,
     /// All its pods have been Ready on its template since.
     pub came_up: bool,
     /// Nobody of its network was Ready at the time, nor has been for long since.
@@ -87,6 +89,7 @@ pub fn short_uid(uid: &str) -> String {
     characters[start..].iter().collect()
 }
 
+const NOTHING: &str = "-";
 const CAME_UP: &str = "up";
 const OUTAGE: &str = "outage";
 
@@ -94,7 +97,8 @@ impl Serialize for Restart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let flags = [(self.came_up, CAME_UP), (self.outage, OUTAGE)];
         let flags = flags.iter().filter(|(holds, _)| *holds);
-        let words = [self.uid.as_str(), &self.reason, &self.hash];
+        let carried = self.carried.as_deref().unwrap_or(NOTHING);
+        let words = [self.uid.as_str(), &self.reason, &self.hash, carried];
         let words: Vec<&str> = words
             .into_iter()
             .chain(flags.map(|(_, word)| *word))
@@ -107,16 +111,19 @@ impl<'de> Deserialize<'de> for Restart {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let mut words = text.split(' ').map(str::to_owned);
-        let (Some(uid), Some(reason), Some(hash)) = (words.next(), words.next(), words.next())
-        else {
-            return Err(D::Error::custom("not a uid, a reason and a hash"));
+        let mut next = || {
+            words
+                .next()
+                .ok_or_else(|| D::Error::custom("too few words"))
         };
+        let (uid, reason, hash, carried) = (next()?, next()?, next()?, next()?);
         let flags: Vec<String> = words.collect();
         let has = |word: &str| flags.iter().any(|flag| flag == word);
         Ok(Self {
             uid,
             reason,
             hash,
+            carried: Some(carried).filter(|it| it != NOTHING),
             came_up: has(CAME_UP),
             outage: has(OUTAGE),
         })
@@ -202,6 +209,7 @@ impl Notes {
                         uid: short_uid(&turn.uid),
                         reason: turn.reason.clone(),
                         hash: turn.hash.clone(),
+                        carried: turn.carried.clone(),
                         came_up: false,
                         outage: turn.outage,
                     };
@@ -264,6 +272,11 @@ impl Look<'_> {
     }
 }
 
+/// Not there, or about to be gone. Whoever has only opted out may run as before.
+fn is_gone(standing: Option<&Standing>) -> bool {
+    standing.is_none_or(|it| matches!(it, Standing::Out(why) if why.is_switched_off()))
+}
+
 /// Who was a candidate once, is not there any more, and is still named by a quorum set: for its network it is down.
 fn departed(
     noted: &BTreeMap<String, BTreeSet<String>>,
@@ -278,7 +291,7 @@ fn departed(
         let gone: BTreeSet<NodeName> = noted
             .filter_map(|name| NodeName::new(name).ok())
             .chain(recorded.map(|node| node.name.clone()))
-            .filter(|name| !look.survey.contains_key(name))
+            .filter(|name| is_gone(look.survey.get(name)))
             .collect();
         if gone.is_empty() {
             return None;
@@ -336,6 +349,7 @@ mod tests {
             generation: 3,
             reason: "Membership".to_owned(),
             hash: "v1:000000000000".to_owned(),
+            carried: None,
             outage: false,
             token: "t".to_owned(),
         }
@@ -369,7 +383,7 @@ mod tests {
         ) {
             let record = |name: &String| Restart {
                 uid: short_uid(&format!("uid-{name}")), reason: "Outage".to_owned(), hash: "v1:0".to_owned(),
-                came_up: name.len() > 1, outage: name.len() > 2,
+                carried: (name.len() > 3).then(|| "v1:1".to_owned()), came_up: name.len() > 1, outage: name.len() > 2,
             };
             let notes = Notes {
                 restarts: Restarts(names.iter().map(|name| (name.clone(), record(name))).collect()),

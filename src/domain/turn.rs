@@ -32,6 +32,9 @@ pub struct Turn {
     pub reason: String,
     /// The membership that its pods will know.
     pub hash: String,
+    /// The membership that its template carried before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<String>,
     /// Nobody of the network was Ready at the time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outage: bool,
@@ -98,6 +101,7 @@ mod tests {
             generation: 3,
             reason: "Membership".to_owned(),
             hash: "v1:000000000000".to_owned(),
+            carried: None,
             outage: false,
             token: "t".to_owned(),
         }

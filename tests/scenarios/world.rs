@@ -1,6 +1,6 @@
 //! What a story can do in a cluster and see of it, whichever rig it is told on.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -501,14 +501,18 @@ impl World {
         )
     }
 
-    /// The story is told: what holds for all stories is looked at, and nothing of it stays.
-    pub(crate) async fn end(mut self) {
-        self.operator = None;
-        self.cores = None;
-        self.kill_ours();
-        let mut refused = self.our_requests();
-        refused.retain(|it| it.code == 403);
-        assert!(refused.is_empty(), "our account may not do {refused:?}");
+    /// Requests of our program that it has no right to. An API server that starts refuses for a moment what it
+    /// allows then.
+    fn refused_requests(&self) -> Vec<OurRequest> {
+        let requests = self.our_requests();
+        let asks = |it: &OurRequest| (it.verb.clone(), it.resource.clone(), it.name.clone());
+        let allowed = requests.iter().filter(|it| it.code != 403);
+        let allowed: BTreeSet<_> = allowed.map(asks).collect();
+        let refused = requests.iter().filter(|it| !allowed.contains(&asks(it)));
+        refused.cloned().collect()
+    }
+
+    fn no_ready_pod_was_deleted(&self) {
         let deleted = self.our_pod_deletions();
         for pod in &deleted {
             let node = pod.rsplit_once('-').map_or(pod.as_str(), |(node, _)| node);
@@ -518,6 +522,16 @@ impl World {
                 "our program deleted {pod}, which was Ready"
             );
         }
+    }
+
+    /// The story is told: what holds for all stories is looked at, and nothing of it stays.
+    pub(crate) async fn end(mut self) {
+        self.operator = None;
+        self.cores = None;
+        self.kill_ours();
+        let refused = self.refused_requests();
+        assert!(refused.is_empty(), "our account may not do {refused:?}");
+        self.no_ready_pod_was_deleted();
         if let Rig::Real(rig) = &self.rig {
             rig.clean_up().await;
         }

@@ -23,11 +23,17 @@ pub(super) struct Due<'a> {
 }
 
 impl Due<'_> {
-    /// Once for the same is enough, whatever became of it.
+    /// Once for the same is enough, whatever became of it: the template is as it was before, so somebody put it back.
+    /// Where it carries something else by now, a write of somebody else's renewed it since.
     pub(super) fn was_restarted_for_this(&self, restarts: &Restarts) -> bool {
+        let carried = &self.node.stateful_set.template.membership;
         self.reason != Stale::Outage
             && record(restarts, self.name, self.node).is_some_and(|record| {
-                record.reason == self.reason.reason() && record.hash == self.hash.as_str()
+                let is_renewed =
+                    *carried != record.carried && carried.as_deref() != Some(record.hash.as_str());
+                record.reason == self.reason.reason()
+                    && record.hash == self.hash.as_str()
+                    && !is_renewed
             })
     }
 }

@@ -97,6 +97,7 @@ fn after_all_pods_were_lost_each_is_restarted_once_one_after_the_other_until_one
                 uid: short_uid(&start.uid),
                 reason: start.reason.reason().to_owned(),
                 hash: start.hash.to_string(),
+                carried: start.carried.clone(),
                 came_up: false,
                 outage: start.outage,
             };
@@ -145,6 +146,7 @@ fn a_pod_that_kubernetes_would_never_replace_is_deleted_and_a_ready_one_never() 
             uid: short_uid(&start.uid),
             reason: "Membership".to_owned(),
             hash: start.hash.to_string(),
+            carried: start.carried.clone(),
             came_up: false,
             outage: false,
         };

@@ -88,6 +88,7 @@ fn a_restart_that_does_not_get_done_stops_all_others() {
             uid: short_uid("set-v1"),
             reason: "Membership".to_owned(),
             hash: hash.to_string(),
+            carried: None,
             came_up: false,
             outage: false,
         };
@@ -130,6 +131,7 @@ fn nobody_is_restarted_twice_for_the_same_though_its_template_is_put_back() {
         uid: short_uid(&start.uid),
         reason: start.reason.reason().to_owned(),
         hash: start.hash.to_string(),
+        carried: start.carried.clone(),
         came_up: false,
         outage: false,
     };
@@ -139,6 +141,14 @@ fn nobody_is_restarted_twice_for_the_same_though_its_template_is_put_back() {
     let decision = cluster.pass();
     assert_eq!(held(&decision, "v1"), &Held::AlreadyRestarted);
     assert_eq!(starts(&decision), ["v2"]);
+    // What a write of somebody else's renewed since is restarted for the same again.
+    let mut renewed = cluster.clone();
+    renewed.inject("v1", &hash_of(&["v1", "v2"]));
+    renewed.note(|notes| {
+        let restart = notes.restarts.0.get_mut("v1").unwrap();
+        restart.reason = "Membership".to_owned();
+    });
+    assert_eq!(starts(&renewed.pass()), ["v1"]);
     // Another membership is another reason.
     cluster.add("v4");
     cluster.inject("v4", &hash_of(&["v1", "v2", "v3", "v4"]));

@@ -24,7 +24,13 @@ fn with_quorum(percent: u8, names: &[&str]) -> Cluster {
 fn no_quorum_set_is_taken_past_what_it_tolerates() {
     let four = ["v1", "v2", "v3", "v4"];
     assert_eq!(starts(&with_quorum(67, &four).pass()), ["v1"]);
-    let down: [Change; 4] = [
+    let down: [Change; 5] = [
+        // A finalizer holds it for a while before it is gone.
+        |it| {
+            it.node("v3", |node| node.terminating = true);
+            it.pass();
+            it.remove("v3");
+        },
         |it| it.pod("v3", |pod| pod.ready = false),
         |it| it.node("v3", |node| node.suspended = true),
         |it| it.set("v3", |set| set.replicas = 0),

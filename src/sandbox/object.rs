@@ -29,6 +29,7 @@ impl Key {
 pub(super) struct Object {
     value: Value,
     json: OnceLock<Bytes>,
+    partial: OnceLock<Bytes>,
 }
 
 impl Object {
@@ -36,6 +37,7 @@ impl Object {
         Self {
             value,
             json: OnceLock::new(),
+            partial: OnceLock::new(),
         }
     }
 
@@ -47,6 +49,16 @@ impl Object {
     pub(super) fn json(&self) -> &Bytes {
         self.json
             .get_or_init(|| Bytes::from(self.value.to_string()))
+    }
+
+    /// Its metadata alone, as a client may ask for it.
+    pub(super) fn partial_json(&self) -> &Bytes {
+        self.partial.get_or_init(|| {
+            let metadata = &self.value["metadata"];
+            Bytes::from(format!(
+                "{{\"apiVersion\":\"meta.k8s.io/v1\",\"kind\":\"PartialObjectMetadata\",\"metadata\":{metadata}}}"
+            ))
+        })
     }
 
     pub(super) fn meta(&self, field: &str) -> &str {

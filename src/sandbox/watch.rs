@@ -62,13 +62,11 @@ impl View {
 
     /// The bytes of an object, as this client asked for them.
     pub(super) fn json(&self, object: &Object) -> Bytes {
-        if !self.metadata_only {
-            return object.json().clone();
+        if self.metadata_only {
+            object.partial_json().clone()
+        } else {
+            object.json().clone()
         }
-        let partial = json!({
-            "apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata", "metadata": object.value()["metadata"],
-        });
-        partial.to_string().into()
     }
 
     /// An event as this watcher sees it: coming into sight is an addition, going out of sight a deletion.

@@ -21,18 +21,12 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     {
         return fault("R23", "at quiet everybody is Ready", name.clone());
     }
-    let peers = truth.ready_peers();
-    let listed: Vec<&str> = truth
-        .list
-        .iter()
-        .flat_map(|list| list.known_peers.lines())
-        .collect();
-    if listed != peers {
-        let found = format!("{listed:?} instead of {peers:?}");
-        return fault("R9", "at quiet the list is true", found);
-    }
-    if let Some(found) = wrong_record(observer) {
-        return fault("R9", "at quiet the record is true", found);
+    let is_anybody_cut_off = truth
+        .validators
+        .values()
+        .any(|it| it.is_candidate() && is_cut_off(observer, it));
+    if let Some(violation) = untrue_list(observer).filter(|_| !is_anybody_cut_off) {
+        return Some(violation);
     }
     if let Some(found) = stale(observer) {
         return fault("R17", "at quiet nobody is stale", found);
@@ -55,6 +49,27 @@ pub(crate) fn unrest(observer: &Observer, now: Duration) -> Option<Violation> {
     None
 }
 
+fn untrue_list(observer: &Observer) -> Option<Violation> {
+    let truth = &observer.truth;
+    let peers = truth.ready_peers();
+    let listed: Vec<&str> = truth
+        .list
+        .iter()
+        .flat_map(|list| list.known_peers.lines())
+        .collect();
+    let (asks, found) = if listed == peers {
+        ("at quiet the record is true", wrong_record(observer)?)
+    } else {
+        let found = format!("{listed:?} instead of {peers:?}");
+        ("at quiet the list is true", found)
+    };
+    Some(Violation {
+        rule: "R9",
+        asks,
+        found,
+    })
+}
+
 fn wrong_record(observer: &Observer) -> Option<String> {
     let truth = &observer.truth;
     let candidates = truth.validators.iter().filter(|(_, it)| it.is_candidate());
@@ -64,7 +79,7 @@ fn wrong_record(observer: &Observer) -> Option<String> {
     let Some(record) = &list.record else {
         return Some("it is not readable".to_owned());
     };
-    for (name, it) in candidates.filter(|(_, it)| !is_cut_off(observer, it)) {
+    for (name, it) in candidates {
         let Some(node) = record.get(name) else {
             return Some(format!("{name} is missing"));
         };
@@ -134,11 +149,9 @@ fn stale(observer: &Observer) -> Option<String> {
 fn is_cut_off(observer: &Observer, it: &Validator) -> bool {
     let plan = &observer.plan;
     let mut network = observer.truth.of(it.network.now());
-    // Where all of them were Ready once and none is, they are restarted.
-    let is_left_alone = network.any(|(_, it)| {
-        let was_ready = it.was_ready.is_some() && it.was_ready == *it.candidate.now();
-        it.is_candidate() && (*it.ready.now() || !was_ready)
-    });
+    // Where all of them are members and none is Ready, they are restarted.
+    let is_left_alone =
+        network.any(|(_, it)| it.is_candidate() && (*it.ready.now() || !it.recorded.now()));
     !gates::THE_CUT_OFF_ARE_HELPED && plan.is_core_like && !it.ready.now() && is_left_alone
 }
 

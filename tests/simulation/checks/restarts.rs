@@ -351,13 +351,16 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
         let is_off = node.is_none_or(|node| !node.is_opted_out);
         is_off && was_out && it.was_listed && !was_lost && is_there
     };
-    for (other, it) in scene.others().filter(|(_, it)| *it.recorded.now()) {
-        let Some(set) = scene
-            .observer
-            .quorum_sets
-            .get(other)
-            .filter(|_| it.is_candidate())
-        else {
+    let since = scene.read.saturating_sub(observer.plan.lag());
+    let is_known = |it: &Validator| {
+        let is_candidate = it.candidate.always(since, scene.issued, Option::is_some);
+        is_candidate
+            && it
+                .recorded
+                .always(since, scene.issued, |recorded| *recorded)
+    };
+    for (other, _) in scene.others().filter(|(_, it)| is_known(it)) {
+        let Some(set) = observer.quorum_sets.get(other) else {
             continue;
         };
         let tolerates = set.is_satisfied(&|it| it != name);

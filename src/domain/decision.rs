@@ -42,7 +42,7 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
         .unwrap_or_default();
     let record = stored.and_then(ConfigMapView::readable_record);
     let has_record = record.is_some() && !noted.record_lost;
-    memory.observe(&survey, snapshot.is_fresh, has_record, now.moment);
+    memory.observe(&survey, snapshot.is_fresh, has_record, policy, now.moment);
     let mut discovery = discover(&survey, was_bootstrap, memory, policy, now.moment);
     if let Some(record) = record.filter(|_| policy.restart_on == RestartOn::Joins) {
         discovery.keep_keys(record, &noted.keys);

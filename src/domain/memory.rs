@@ -21,6 +21,8 @@ use super::{
 pub struct Memory {
     never_ready: BTreeMap<Network, Moment>,
     nobody_ready: BTreeMap<Network, Moment>,
+    /// When the last outage was last seen.
+    outages: BTreeMap<Network, Moment>,
     settled: BTreeMap<NodeName, (String, Moment)>,
     unready: BTreeMap<NodeName, (String, Moment)>,
     rollouts: BTreeMap<NodeName, (String, Moment)>,
@@ -93,7 +95,14 @@ impl Memory {
     /// Takes in what the nodes are.
     ///
     /// A fresh reading may be newer than what the stores show next, and so proves nothing about them.
-    pub fn observe(&mut self, survey: &Survey, is_fresh: bool, has_record: bool, now: Moment) {
+    pub fn observe(
+        &mut self,
+        survey: &Survey,
+        is_fresh: bool,
+        has_record: bool,
+        policy: &Policy,
+        now: Moment,
+    ) {
         self.refused.retain(|name, _| survey.contains_key(name));
         let uids: BTreeSet<&str> = candidates(survey)
             .map(|(_, node)| node.stateful_set.uid.as_str())
@@ -102,7 +111,7 @@ impl Memory {
         self.started
             .retain(|_, started| is_fresh || !started.is_seen(survey));
         self.observe_nodes(survey, now);
-        self.observe_networks(survey, now);
+        self.observe_networks(survey, policy, now);
         if has_record || candidates(survey).all(|(_, node)| node.is_ready()) {
             self.record_lost = None;
         } else {
@@ -133,7 +142,7 @@ impl Memory {
         (self.settled, self.unready, self.rollouts) = (settled, unready, rollouts);
     }
 
-    fn observe_networks(&mut self, survey: &Survey, now: Moment) {
+    fn observe_networks(&mut self, survey: &Survey, policy: &Policy, now: Moment) {
         #[derive(Default)]
         struct Seen {
             was_ready: bool,
@@ -158,6 +167,13 @@ impl Memory {
         };
         self.never_ready = since(&self.never_ready, &|it| !it.was_ready && it.running >= 2);
         self.nobody_ready = since(&self.nobody_ready, &|it| !it.is_ready);
+        self.outages
+            .retain(|network, _| networks.contains_key(network));
+        let after = policy.bootstrap_after;
+        let nobody = self.nobody_ready.iter();
+        let outages = nobody.filter(|(_, since)| !after.is_zero() && now.since(**since) >= after);
+        let outages = outages.map(|(network, _)| (network.clone(), now));
+        self.outages.extend(outages);
     }
 
     /// Takes in the memberships that follow.
@@ -216,6 +232,15 @@ impl Memory {
     #[must_use]
     pub fn nobody_ready_since(&self, network: &Network) -> Option<Moment> {
         self.nobody_ready.get(network).copied()
+    }
+
+    /// Whether the node has had no Ready pod since an outage of its network: it was started when all addresses were
+    /// about to change.
+    #[must_use]
+    pub fn is_lost(&self, network: &Network, node: &NodeName) -> bool {
+        let outage = self.outages.get(network);
+        let unready = self.unready_since(node);
+        matches!((unready, outage), (Some(unready), Some(outage)) if unready <= *outage)
     }
 
     /// Since when we see the restart that is under way.

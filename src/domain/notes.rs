@@ -69,7 +69,7 @@ pub struct Restart {
     pub carried: Option<String>,
     /// All its pods have been Ready on its template since.
     pub came_up: bool,
-    /// Nobody of its network was Ready at the time, nor has been for long since.
+    /// Its network was down at the time, and it has not been up for long since.
     pub outage: bool,
 }
 
@@ -226,24 +226,16 @@ impl Notes {
             let set = look.stateful_set(name);
             set.is_some_and(|set| restart.is_of(&set.uid))
         });
-        for state in look.discovery.networks.values() {
-            let node = |name| candidate(look.survey, name);
-            let is_settled = |name| node(name).is_some_and(Candidate::is_settled);
-            // stellar-core is Ready for a while even without a network: that ends no outage.
-            let is_up = |name| {
-                let since = look.memory.settled_since(name);
-                since.is_some_and(|since| look.now.since(since) >= look.policy.min_ready)
+        for (name, restart) in &mut self.restarts.0 {
+            let Ok(name) = NodeName::new(name) else {
+                continue;
             };
-            let is_back = state
-                .candidates
-                .iter()
-                .any(|it| is_settled(it) && is_up(it));
-            for name in &state.candidates {
-                if let Some(restart) = self.restarts.0.get_mut(name.as_str()) {
-                    restart.came_up |= is_settled(name);
-                    restart.outage &= !is_back;
-                }
-            }
+            let is_settled = candidate(look.survey, &name).is_some_and(Candidate::is_settled);
+            // stellar-core is Ready for a while even without a network: that ends no outage.
+            let since = look.memory.settled_since(&name).filter(|_| is_settled);
+            let is_up = since.is_some_and(|it| look.now.since(it) >= look.policy.min_ready);
+            restart.came_up |= is_settled;
+            restart.outage &= !is_up;
         }
     }
 }

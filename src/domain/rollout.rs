@@ -143,7 +143,7 @@ fn verdict(
         turn: set.turn.clone(),
         port,
         was_down: due.is_free,
-        outage: pace.is_nobody_ready,
+        outage: pace.is_nobody_ready || due.reason == Stale::Outage,
         halts,
     }))
 }

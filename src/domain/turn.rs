@@ -35,7 +35,7 @@ pub struct Turn {
     /// The membership that its template carried before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub carried: Option<String>,
-    /// Nobody of the network was Ready at the time.
+    /// The network was down at the time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub outage: bool,
     /// What the StatefulSet carries until the restart takes it away.

@@ -164,8 +164,8 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         name: "a lost network is not helped",
         file: "src/domain/rollout/due.rs",
         edits: &[(
-            "let is_lost = is_member && pace.is_outage",
-            "let is_lost = !is_member && pace.is_outage",
+            "let is_lost = scene.memory.is_lost(&node.network, name) &&",
+            "let is_lost = !is_member && scene.memory.is_lost(&node.network, name) &&",
         )],
     },
     Mutation {

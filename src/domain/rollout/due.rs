@@ -84,7 +84,7 @@ fn stale(
         }
         (Parts::Whole, None) => None,
     };
-    let is_lost = is_member && pace.is_outage && pace.is_down_for_long(name);
+    let is_lost = scene.memory.is_lost(&node.network, name) && pace.is_down_for_long(name);
     let was_helped =
         || record(&scene.notes.restarts, name, node).is_some_and(|record| record.outage);
     reason.or_else(|| (is_lost && !was_helped()).then_some(Stale::Outage))

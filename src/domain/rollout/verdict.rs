@@ -181,7 +181,7 @@ pub struct Start {
     pub port: PeerPort,
     /// It has been down for long, and so takes nothing away from its network.
     pub was_down: bool,
-    /// Nobody of its network is Ready.
+    /// Its network is down, or it has been down since it was.
     pub outage: bool,
     /// The member whose quorum set is not met meanwhile.
     pub halts: Option<NodeName>,

@@ -122,8 +122,9 @@ fn after_all_pods_were_lost_each_is_restarted_once_one_after_the_other_until_one
     };
     let decision = ready_for(&mut cluster, Duration::from_secs(35));
     assert!(decision.plan.verdicts.is_empty());
+    // Whoever came up is helped again in the next one. It dials those that have been down since the first.
     let decision = ready_for(&mut cluster, MIN_READY);
-    assert_eq!(starts(&decision), ["v1"], "another outage");
+    assert_eq!(starts(&decision), ["v2"], "another outage");
 }
 
 #[test]
@@ -175,4 +176,30 @@ fn a_pod_that_kubernetes_would_never_replace_is_deleted_and_a_ready_one_never() 
         change(&mut cluster);
         assert!(cluster.pass().plan.deletions.is_empty());
     }
+}
+
+#[test]
+fn whoever_is_still_down_after_an_outage_is_restarted_though_others_are_ready_by_then() {
+    let mut cluster = Cluster::settled(&THREE);
+    for node in THREE {
+        cluster.start_pod(node);
+        cluster.pod(node, |pod| pod.ready = false);
+    }
+    cluster.pass();
+    cluster.after(BOOTSTRAP_AFTER);
+    cluster.pod("v1", |pod| pod.ready = true);
+    cluster.pod("v2", |pod| pod.ready = true);
+    assert_eq!(starts(&cluster.after(MIN_READY)), ["v3"]);
+    // Whoever goes down later is not lost: it comes back by itself.
+    cluster.pod("v3", |pod| pod.ready = true);
+    cluster.pass();
+    cluster.pod("v3", |pod| pod.ready = false);
+    cluster.pass();
+    assert!(
+        cluster
+            .after(Duration::from_hours(1))
+            .plan
+            .verdicts
+            .is_empty()
+    );
 }

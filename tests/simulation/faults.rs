@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::{
     observer::{OURS, Shared},
-    plan::Plan,
+    plan::{HELD_MAX, Plan},
     random::Random,
 };
 
@@ -197,7 +197,7 @@ impl State {
             return ("answer lost", Fault::LoseAnswer);
         }
         if is_of_interest && random.permille(rates.held) {
-            let time = random.time(second, second * 9);
+            let time = random.time(second, HELD_MAX);
             let fault = if random.percent(50) {
                 Fault::Delay(time)
             } else {

@@ -1,9 +1,11 @@
 //! What the program can't do yet. Each of these is a weakness that the simulation found: open its gate with the fix.
 
-/// R22: whoever is deleted counts as down for the quorum sets that name it, also if a finalizer held it for a while.
-pub(crate) const DELETED_ARE_REMEMBERED: bool = true;
-/// R18: what an admission has renewed since a restart makes that restart one for something else.
-pub(crate) const RENEWALS_COUNT: bool = true;
+/// R22: whoever is deleted counts as down for all quorum sets that name it, also for those of validators that are no
+/// members at that moment.
+pub(crate) const DELETED_ARE_REMEMBERED: bool = false;
+/// R18: what an admission has renewed since a restart makes that restart one for something else, also where it renewed
+/// to what the template had carried before.
+pub(crate) const RENEWALS_COUNT: bool = false;
 /// R7, R23: one whose pod started with nothing but addresses that are gone by now, and that nobody else knows, is
 /// helped though others are Ready.
 pub(crate) const THE_CUT_OFF_ARE_HELPED: bool = false;

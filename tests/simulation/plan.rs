@@ -25,6 +25,9 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
+/// Longest time for which an answer to a write is held.
+pub(crate) const HELD_MAX: Duration = secs(9);
+
 /// Who makes a validator's StatefulSet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
@@ -153,7 +156,7 @@ impl Plan {
                 random.time(secs(1), secs(30))
             },
             activity: random.time(Duration::from_mins(1), secs(180)),
-            pace: random.time(secs(2), secs(15)),
+            pace: random.time(secs(1), secs(10)),
             operator: OperatorOptions {
                 mode: if random.percent(25) && !is_core_like {
                     WriteMode::Replace
@@ -163,7 +166,7 @@ impl Plan {
                 interval: if random.percent(10) {
                     millis(300)
                 } else {
-                    random.time(secs(2), secs(8))
+                    random.time(secs(2), secs(10))
                 },
                 rest: if random.percent(5) {
                     Duration::ZERO
@@ -174,14 +177,12 @@ impl Plan {
                 has_claim: true,
                 ..OperatorOptions::default()
             },
-            replicas: *random
-                .pick(&[
-                    Replicas::One,
-                    Replicas::One,
-                    Replicas::OneElected,
-                    Replicas::Two,
-                ])
-                .expect("there are some"),
+            // An election costs two requests every two seconds.
+            replicas: match random.below(10) {
+                0..7 => Replicas::One,
+                7 => Replicas::OneElected,
+                _ => Replicas::Two,
+            },
             is_reached: random.percent(75),
             is_reinvoked: random.percent(10),
             latency: if random.percent(50) {
@@ -209,7 +210,13 @@ impl Plan {
             (false, true) => secs(10),
             (false, false) => Duration::ZERO,
         };
-        self.watches.late * 2 + self.latency * 4 + secs(1) + disturbed
+        // Whoever waits for an answer looks at nothing meanwhile.
+        let held = if self.rates.held > 0 {
+            HELD_MAX
+        } else {
+            Duration::ZERO
+        };
+        self.watches.late * 2 + self.latency * 4 + secs(1) + disturbed + held
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 /// Longest time until everything is as it should be once nothing goes wrong any more.
 const QUIET_MAX: Duration = Duration::from_mins(20);
 /// Between two rounds of the operator at quiet.
-const OPERATOR_AT_QUIET: Duration = Duration::from_secs(5);
+const OPERATOR_AT_QUIET: Duration = Duration::from_secs(8);
 
 /// How a run ended.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use super::{
     quorum::{Directory, Resolved},
     rollout::declared_sets,
     snapshot::StatefulSetView,
-    survey::{Candidate, Standing, Survey, candidate},
+    survey::{Candidate, Skipped, Standing, Survey, candidate},
     turn::{Outcome, Turn},
 };
 use crate::api::names;
@@ -220,11 +220,12 @@ impl Notes {
         });
     }
 
-    /// Forgets the restarts of StatefulSets that are gone, and notes how the others went.
+    /// Forgets the restarts of StatefulSets that are gone, and of those that opted out, whose parts went for a reason;
+    /// notes how the others went.
     fn follow_restarts(&mut self, look: Look<'_>) {
         self.restarts.0.retain(|name, restart| {
             let set = look.stateful_set(name);
-            set.is_some_and(|set| restart.is_of(&set.uid))
+            set.is_some_and(|set| restart.is_of(&set.uid)) && !look.has_opted_out(name)
         });
         for (name, restart) in &mut self.restarts.0 {
             let Ok(name) = NodeName::new(name) else {
@@ -258,6 +259,12 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
+    fn has_opted_out(&self, name: &str) -> bool {
+        let standing = NodeName::new(name).ok();
+        let standing = standing.and_then(|name| self.survey.get(&name));
+        matches!(standing, Some(Standing::Out(Skipped::InjectDisabled)))
+    }
+
     fn stateful_set(&self, name: &str) -> Option<&StatefulSetView> {
         let name = NodeName::new(name).ok()?;
         self.snapshot.stateful_sets.get(&name).map(|set| &**set)

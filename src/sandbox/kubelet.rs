@@ -209,10 +209,22 @@ pub(super) fn probe(work: &mut Work<'_>, id: &PodId) {
             )
         });
     let (now, pods) = (work.clock.date(), work.state.store.built_in("", "pods"));
-    work.update(pods, &pod, |value| set_ready(value, is_ready, &now));
+    if !has_started(pod.value()) || is_said_ready(pod.value()) != is_ready {
+        work.update(pods, &pod, |value| set_ready(value, is_ready, &now));
+    }
     if work.state.kubelet.check.is_some() {
         work.plan(work.timing.probe, Task::ProbePod(id.clone()));
     }
+}
+
+fn has_started(pod: &Value) -> bool {
+    let mut containers = items(&pod["status"], "containerStatuses").iter();
+    containers.all(|container| container["started"] == true)
+}
+
+fn is_said_ready(pod: &Value) -> bool {
+    let mut conditions = items(&pod["status"], "conditions").iter();
+    conditions.any(|it| it["type"] == "Ready" && it["status"] == "True")
 }
 
 fn set_ready(pod: &mut Value, is_ready: bool, now: &str) {

@@ -3,7 +3,7 @@
 use std::env;
 
 /// Seeds that a plain `cargo test` plays.
-const SEEDS_DEFAULT: u64 = 2000;
+const SEEDS_DEFAULT: u64 = 600;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug)]

@@ -110,39 +110,39 @@ fn wrong_record(observer: &Observer) -> Option<String> {
 
 fn stale(observer: &Observer) -> Option<String> {
     let truth = &observer.truth;
+    let candidates = truth.validators.iter().filter(|(_, it)| it.is_candidate());
+    let waits_for_ever = |name: &str, it: &Validator| {
+        is_held_by_quorum(observer, name, it) || waits_for_one_cut_off(observer, it)
+    };
+    candidates
+        .filter(|(name, it)| !waits_for_ever(name, it))
+        .find_map(|(name, it)| stale_for(observer, name, it))
+}
+
+/// What one who may be restarted lacks.
+fn stale_for(observer: &Observer, name: &str, it: &Validator) -> Option<String> {
+    let truth = &observer.truth;
+    let set = truth.sets.get(name)?;
+    let network = it.network.now();
+    let hash = truth.hash(network);
+    if !gates::RENEWALS_COUNT && observer.restarts.is_renewed_since(set, &hash) {
+        return None;
+    }
+    if set.parts == Parts::All {
+        let carried = &set.membership;
+        let is_present = carried.as_ref() == Some(&hash);
+        return (!is_present).then(|| format!("{name} carries {carried:?} instead of {hash}"));
+    }
     // Such a writer takes away what the one restart brought, and there is no second.
     let is_dropped = observer.plan.operator.mode == WriteMode::Replace
         && (observer.missed.is_some() || !observer.plan.is_reached);
-    truth
-        .validators
-        .iter()
+    // Who is alone has nobody to be made to use, and need not be taken in.
+    let is_alone = truth
+        .of(network)
         .filter(|(_, it)| it.is_candidate())
-        .find_map(|(name, it)| {
-            let set = truth.sets.get(name)?;
-            if is_held_by_quorum(observer, name, it) || waits_for_one_cut_off(observer, it) {
-                return None;
-            }
-            let hash = truth.hash(it.network.now());
-            let has_peers = truth
-                .of(it.network.now())
-                .filter(|(_, it)| it.is_candidate())
-                .count()
-                > 1;
-            // Who is alone has nobody to be made to use, and need not be taken in.
-            if set.parts != Parts::All && has_peers && !is_dropped {
-                Some(format!("{name} lacks our parts"))
-            } else if set.parts == Parts::All
-                && set.membership.as_ref() != Some(&hash)
-                && (gates::RENEWALS_COUNT || !observer.restarts.is_renewed_since(set, &hash))
-            {
-                Some(format!(
-                    "{name} carries {:?} instead of {hash}",
-                    set.membership
-                ))
-            } else {
-                None
-            }
-        })
+        .count()
+        == 1;
+    (!is_dropped && !is_alone).then(|| format!("{name} lacks our parts"))
 }
 
 /// Runs, but is cut off: everybody whom its pod knows has moved, and nobody knows its pod.

@@ -38,7 +38,7 @@ struct Restart {
 }
 
 impl Restarts {
-    /// Whether the last restart of a StatefulSet was for this membership, and its template carries another by now.
+    /// Whether the last restart of a StatefulSet was for this membership, and its template carries it no more.
     pub(crate) fn is_renewed_since(&self, set: &SetView, hash: &str) -> bool {
         let last = self.last.get(&set.uid);
         last.is_some_and(|last| last.hash == hash && set.membership.as_deref() != Some(hash))
@@ -338,7 +338,9 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
             return false;
         };
         if it.candidate.at(scene.issued).0.is_some() {
-            return scene.is_known_down(other, it);
+            let known = scene.read.saturating_sub(observer.plan.lag());
+            let was_in = it.candidate.always(known, scene.issued, Option::is_some);
+            return was_in && scene.is_known_down(other, it);
         }
         let lag = observer.plan.lag();
         let since = scene.issued.saturating_sub(lag);

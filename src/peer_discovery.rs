@@ -133,7 +133,7 @@ pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<
     let errand = Errand {
         client,
         namespace,
-        list,
+        notes: &list.notes,
         token: &format!("{}.0", identity()),
         at: clock.now().wall,
         is_timely: &|| clock.now().moment.since(read_at) < DECISION_AGE_MAX,

@@ -15,6 +15,7 @@ use crate::{
     api::{StatefulSetObject, names},
     domain::{
         node::NodeName,
+        notes::Notes,
         peer_list::{PeerList, labels},
         snapshot::ConfigMapView,
         time::rfc3339,
@@ -73,6 +74,50 @@ pub async fn apply_list(
     stored: Option<&ConfigMapView>,
     at: Timestamp,
 ) -> Result<ConfigMapView, ReconcileError> {
+    let metadata = list.metadata(at);
+    let data = [
+        (names::KEY_KNOWN_PEERS, &list.known_peers),
+        (names::KEY_METADATA, &metadata),
+        (names::KEY_MEMBERS, &list.members),
+    ];
+    apply(client, namespace, data, &list.notes, stored).await
+}
+
+/// Writes notes alone. The list stays as it is: what was decided on together with the notes may be older by now.
+///
+/// # Errors
+/// [`ReconcileError::Conflict`] also where a part of the list is missing, which the next pass brings back.
+pub(super) async fn apply_notes(
+    client: &Client,
+    namespace: &str,
+    notes: &Notes,
+    stored: &ConfigMapView,
+) -> Result<ConfigMapView, ReconcileError> {
+    let part = |part: &'_ Option<String>| {
+        part.clone().ok_or_else(|| ReconcileError::Conflict {
+            what: LIST.to_owned(),
+        })
+    };
+    let (peers, metadata, members) = (
+        part(&stored.known_peers)?,
+        part(&stored.metadata)?,
+        part(&stored.members)?,
+    );
+    let data = [
+        (names::KEY_KNOWN_PEERS, &peers),
+        (names::KEY_METADATA, &metadata),
+        (names::KEY_MEMBERS, &members),
+    ];
+    apply(client, namespace, data, notes, Some(stored)).await
+}
+
+async fn apply(
+    client: &Client,
+    namespace: &str,
+    data: [(&str, &String); 3],
+    notes: &Notes,
+    stored: Option<&ConfigMapView>,
+) -> Result<ConfigMapView, ReconcileError> {
     if stored.is_some_and(|stored| stored.immutable) {
         return Err(ReconcileError::Immutable);
     }
@@ -81,16 +126,10 @@ pub async fn apply_list(
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": names::STELLAR_PEERS, "namespace": namespace, "labels": labels},
-        "data": {
-            names::KEY_KNOWN_PEERS: list.known_peers,
-            names::KEY_METADATA: list.metadata(at),
-            names::KEY_MEMBERS: list.members,
-        },
+        "data": BTreeMap::from(data),
     });
     let nothing = BTreeMap::new();
-    let notes = list
-        .notes
-        .render(stored.map_or(&nothing, |stored| &stored.notes));
+    let notes = notes.render(stored.map_or(&nothing, |stored| &stored.notes));
     if !notes.is_empty() {
         object["metadata"]["annotations"] = json!(notes);
     }

@@ -132,7 +132,7 @@ impl Pass<'_> {
         let errand = Errand {
             client: &context.client,
             namespace,
-            list,
+            notes: &list.notes,
             token: &context.token(),
             at: now.wall,
             is_timely: &|| {

@@ -11,7 +11,7 @@ use kube::{
 };
 
 use super::{
-    apply::{LIST, apply_list, params},
+    apply::{LIST, apply_notes, params},
     error::{ReconcileError, is_invalid, request},
     fresh::Fresh,
 };
@@ -19,7 +19,7 @@ use crate::{
     api::{PodObject, StatefulSetObject},
     domain::{
         node::NodeName,
-        peer_list::PeerList,
+        notes::Notes,
         rollout::{Deletion, Fence, Start, fence_patch, restart_patch, token_patch},
         snapshot::{ConfigMapView, StatefulSetView},
         turn::Turn,
@@ -34,8 +34,8 @@ pub(crate) const DECISION_AGE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Errand<'a> {
     pub(crate) client: &'a Client,
     pub(crate) namespace: &'a str,
-    /// The list as it was decided on together with the restart.
-    pub(crate) list: &'a PeerList,
+    /// The notes as they were decided on together with the restart.
+    pub(crate) notes: &'a Notes,
     /// A text that was never a token before.
     pub(crate) token: &'a str,
     pub(crate) at: Timestamp,
@@ -66,7 +66,7 @@ pub(crate) async fn restart(
     let Errand {
         client,
         namespace,
-        list,
+        notes,
         token,
         at,
         is_timely,
@@ -92,8 +92,10 @@ pub(crate) async fn restart(
         .await?;
 
     timely()?;
-    let list = list.with_turn(turn(start, token));
-    let written = apply_list(client, namespace, &list, Some(stored), at).await?;
+    let mut notes = notes.clone();
+    let turn = turn(start, token);
+    notes.turns.insert(turn.network.clone(), turn);
+    let written = apply_notes(client, namespace, &notes, stored).await?;
 
     timely()?;
     let operations = restart_patch(&document(&object), start, token, at).map_err(|why| {

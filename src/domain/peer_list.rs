@@ -13,7 +13,6 @@ use super::{
     snapshot::ConfigMapView,
     survey::{Survey, candidates},
     time::rfc3339,
-    turn::Turn,
 };
 use crate::api::names;
 
@@ -201,14 +200,6 @@ impl PeerList {
         format!(
             "discovered_at={at},peer_count={peers},active_validators={active_validators}{bootstrap}"
         )
-    }
-
-    /// The same list with a turn taken.
-    #[must_use]
-    pub fn with_turn(&self, turn: Turn) -> Self {
-        let mut list = self.clone();
-        list.notes.turns.insert(turn.network.clone(), turn);
-        list
     }
 
     /// Whether the ConfigMap says something else. Only a difference in time is none.

@@ -50,6 +50,8 @@ pub(crate) struct Observer {
     pub(crate) missed: Option<Duration>,
     /// When somebody last took away what we know of our restarts, and cannot know any more.
     pub(crate) record_lost: Option<Duration>,
+    /// Until when two of ours believed that they lead, each with a view of its own; none where that never was.
+    pub(crate) two_led_until: Option<Duration>,
     /// Times at which all pods were lost at once.
     pub(crate) outages: usize,
     /// What each validator's quorum set was declared to be.
@@ -80,6 +82,7 @@ impl Shared {
             figures: Figures::default(),
             missed: None,
             record_lost: None,
+            two_led_until: None,
             outages: 0,
             quorum_sets,
             last_write: Duration::ZERO,
@@ -96,6 +99,12 @@ impl Shared {
 }
 
 impl Observer {
+    /// Whether all that was known at this time was known to one leader.
+    pub(crate) fn had_one_leader(&self, at: Duration) -> bool {
+        let is_over = |until: Duration| until.saturating_add(self.plan.lag()) < at;
+        self.two_led_until.is_none_or(is_over)
+    }
+
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
     }

@@ -146,6 +146,7 @@ impl Processes {
     /// A second one that believes it leads, for as long as this.
     pub(crate) fn start_rogue(&mut self) {
         if !self.running.iter().any(|it| it.is_rogue) {
+            self.observer.lock().two_led_until = Some(Duration::MAX);
             self.start(true);
         }
     }
@@ -157,7 +158,12 @@ impl Processes {
         };
         let process = self.running.remove(index);
         self.webhooks.remove(user);
-        self.observer.lock().tell(user, "is killed");
+        let mut observer = self.observer.lock();
+        observer.tell(user, "is killed");
+        if process.is_rogue {
+            observer.two_led_until = Some(observer.now());
+        }
+        drop(observer);
         if !process.is_rogue {
             let pause = self
                 .random

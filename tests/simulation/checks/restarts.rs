@@ -166,7 +166,10 @@ impl Scene<'_> {
         let was_down = it
             .settled
             .always(self.read, self.issued, |settled| !settled);
-        let is_fresh = |since: Duration| since <= self.read && self.issued < since + min_ready;
+        // What comes and goes within a moment may go unseen, and with it when the time began.
+        let slack = self.observer.plan.lag();
+        let is_fresh =
+            |since: Duration| since <= self.read && self.issued + slack < since + min_ready;
         let (is_settled, since) = it.settled.at(self.issued);
         let lasted = it.settled.span_before(self.issued);
         let was_seen = lasted.is_some_and(|lasted| lasted > self.observer.plan.lag());
@@ -209,7 +212,8 @@ fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
             restart.name.clone()
         });
     }
-    let is_known = observer.record_lost.is_none_or(|lost| lost < last.at);
+    let lag = observer.plan.lag();
+    let is_known = observer.record_lost.is_none_or(|lost| lost + lag < last.at);
     let has_left = scene
         .validator
         .candidate
@@ -313,7 +317,9 @@ fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
     let (_, since) = history.at(scene.read);
     let lag = scene.observer.plan.lag();
     let lasted = history.span_before(scene.read);
-    let was_known = since + lag <= scene.read && lasted.is_some_and(|lasted| lasted > lag);
+    let was_known = since + lag <= scene.read
+        && lasted.is_some_and(|lasted| lasted > lag)
+        && scene.observer.had_one_leader(scene.issued);
     ensure(
         !was_known || since + scene.observer.plan.policy.settle <= scene.issued,
         "R21",
@@ -398,9 +404,10 @@ fn nobody_goes_on_past_one_that_is_stuck(scene: &Scene<'_>) -> Check {
                 && name.as_str() == last.name
         })
     };
+    let span = lag.min(observer.plan.policy.bootstrap_after);
     let is_outage = |it: &Validator| {
         it.ready
-            .always(issued.saturating_sub(lag), *issued, |ready| !ready)
+            .always(issued.saturating_sub(span), *issued, |ready| !ready)
     };
     let is_outage = observer
         .truth

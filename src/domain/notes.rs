@@ -56,7 +56,8 @@ pub fn is_ours(key: &str) -> bool {
 #[serde(transparent)]
 pub struct Restarts(pub BTreeMap<String, Restart>);
 
-/// One restart of ours. Written as `<uid> <reason> <hash> <carried, or ->[ up][ outage]`, short enough for thousands.
+/// One restart of ours. Written as `<uid> <reason> <hash> <carried, or ->[ up][ outage][ pod=<uid>]`, short enough for
+/// thousands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restart {
     /// The last characters of its StatefulSet's uid.
@@ -71,6 +72,8 @@ pub struct Restart {
     pub came_up: bool,
     /// Its network was down at the time, and it has not been up for long since.
     pub outage: bool,
+    /// The last characters of the uid of the pod that the restart in an outage has led to, once that is there.
+    pub pod: Option<String>,
 }
 
 impl Restart {
@@ -92,16 +95,19 @@ pub fn short_uid(uid: &str) -> String {
 const NOTHING: &str = "-";
 const CAME_UP: &str = "up";
 const OUTAGE: &str = "outage";
+const POD: &str = "pod=";
 
 impl Serialize for Restart {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let flags = [(self.came_up, CAME_UP), (self.outage, OUTAGE)];
         let flags = flags.iter().filter(|(holds, _)| *holds);
+        let pod = self.pod.as_ref().map(|pod| format!("{POD}{pod}"));
         let carried = self.carried.as_deref().unwrap_or(NOTHING);
         let words = [self.uid.as_str(), &self.reason, &self.hash, carried];
         let words: Vec<&str> = words
             .into_iter()
             .chain(flags.map(|(_, word)| *word))
+            .chain(pod.as_deref())
             .collect();
         serializer.serialize_str(&words.join(" "))
     }
@@ -126,6 +132,10 @@ impl<'de> Deserialize<'de> for Restart {
             carried: Some(carried).filter(|it| it != NOTHING),
             came_up: has(CAME_UP),
             outage: has(OUTAGE),
+            pod: flags
+                .iter()
+                .find_map(|flag| flag.strip_prefix(POD))
+                .map(str::to_owned),
         })
     }
 }
@@ -212,6 +222,7 @@ impl Notes {
                         carried: turn.carried.clone(),
                         came_up: false,
                         outage: turn.outage,
+                        pod: None,
                     };
                     restarts.0.insert(turn.node.clone(), restart);
                     false
@@ -231,12 +242,31 @@ impl Notes {
             let Ok(name) = NodeName::new(name) else {
                 continue;
             };
-            let is_settled = candidate(look.survey, &name).is_some_and(Candidate::is_settled);
+            let node = candidate(look.survey, &name);
+            let is_settled = node.is_some_and(Candidate::is_settled);
             // stellar-core is Ready for a while even without a network: that ends no outage.
             let since = look.memory.settled_since(&name).filter(|_| is_settled);
             let is_up = since.is_some_and(|it| look.now.since(it) >= look.policy.min_ready);
             restart.came_up |= is_settled;
-            restart.outage &= !is_up;
+            if restart.outage {
+                restart.follow_pod(node, is_up);
+            }
+        }
+    }
+}
+
+impl Restart {
+    /// An outage is over for a validator when it is up, and when its pod is another than the one that was helped: that
+    /// one was started anew, with whatever addresses there were then.
+    fn follow_pod(&mut self, node: Option<&Candidate>, is_up: bool) {
+        let pods = node.map(|node| node.pods.as_slice()).unwrap_or_default();
+        let pod = pods.iter().find(|pod| pod.updated);
+        let pod = pod.map(|pod| short_uid(&pod.uid));
+        let is_another = self.pod.is_some() && pod.is_some() && self.pod != pod;
+        if is_up || is_another {
+            (self.outage, self.pod) = (false, None);
+        } else {
+            self.pod = self.pod.take().or(pod);
         }
     }
 }
@@ -382,7 +412,7 @@ mod tests {
         ) {
             let record = |name: &String| Restart {
                 uid: short_uid(&format!("uid-{name}")), reason: "Outage".to_owned(), hash: "v1:0".to_owned(),
-                carried: (name.len() > 3).then(|| "v1:1".to_owned()), came_up: name.len() > 1, outage: name.len() > 2,
+                carried: (name.len() > 3).then(|| "v1:1".to_owned()), came_up: name.len() > 1, outage: name.len() > 2, pod: (name.len() > 2).then(|| name.clone()),
             };
             let notes = Notes {
                 restarts: Restarts(names.iter().map(|name| (name.clone(), record(name))).collect()),

@@ -100,6 +100,7 @@ fn after_all_pods_were_lost_each_is_restarted_once_one_after_the_other_until_one
                 carried: start.carried.clone(),
                 came_up: false,
                 outage: start.outage,
+                pod: None,
             };
             notes.restarts.0.insert(node.to_owned(), record);
         });
@@ -122,6 +123,12 @@ fn after_all_pods_were_lost_each_is_restarted_once_one_after_the_other_until_one
     };
     let decision = ready_for(&mut cluster, Duration::from_secs(35));
     assert!(decision.plan.verdicts.is_empty());
+    // One that was lost again was started anew.
+    let mut lost = cluster.clone();
+    lost.start_pod("v3");
+    lost.pod("v3", |pod| pod.ready = false);
+    lost.pass();
+    assert_eq!(starts(&lost.after(Duration::from_hours(1))), ["v3"]);
     // Whoever came up is helped again in the next one. It dials those that have been down since the first.
     let decision = ready_for(&mut cluster, MIN_READY);
     assert_eq!(starts(&decision), ["v2"], "another outage");
@@ -150,6 +157,7 @@ fn a_pod_that_kubernetes_would_never_replace_is_deleted_and_a_ready_one_never() 
             carried: start.carried.clone(),
             came_up: false,
             outage: false,
+            pod: None,
         };
         notes.restarts.0.insert("v1".to_owned(), record);
     });

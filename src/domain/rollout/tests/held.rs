@@ -91,6 +91,7 @@ fn a_restart_that_does_not_get_done_stops_all_others() {
             carried: None,
             came_up: false,
             outage: false,
+            pod: None,
         };
         notes.restarts.0.insert("v1".to_owned(), restart);
     });
@@ -134,6 +135,7 @@ fn nobody_is_restarted_twice_for_the_same_though_its_template_is_put_back() {
         carried: start.carried.clone(),
         came_up: false,
         outage: false,
+        pod: None,
     };
     cluster.note(|notes| {
         notes.restarts.0.insert("v1".to_owned(), record);

@@ -41,6 +41,7 @@ impl Tree {
     /// Copies the source. What is the same as in an earlier copy is left as it is, so that it need not be built again.
     pub(crate) fn copy() -> io::Result<Self> {
         let folder = root().join("target/mutants");
+        fs::create_dir_all(&folder)?;
         for part in PARTS {
             copy(&root().join(part), &folder.join(part))?;
         }

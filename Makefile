@@ -23,7 +23,7 @@ demo:
 	$(CARGO) build --quiet --features sandbox
 	target/debug/stellar-peers demo $(if $(KEEP),--keep)
 
-test: test-hermetic sim e2e
+test: test-hermetic e2e
 
 test-hermetic:
 	$(CARGO) test --features sandbox

@@ -93,8 +93,8 @@ impl Tree {
             .args(["--test", "simulation"])
             .args(arguments)
             .current_dir(&self.folder)
-            // Dependencies are built already; only the broken crate is not.
-            .env("CARGO_TARGET_DIR", root().join("target"))
+            // Never where the real one is built: Cargo would take the one's objects for the other's.
+            .env("CARGO_TARGET_DIR", self.folder.join("target"))
             .env("CARGO_INCREMENTAL", "1")
             .output()
     }

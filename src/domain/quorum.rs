@@ -1,6 +1,6 @@
 //! What each validator's quorum set says: who has to be up so that it goes on.
 //!
-//! A set is read from the text that its StellarNode declares ([`parse`]), its entries are matched with the
+//! A set is read from the text that its StellarNode declares ([`parse()`]), its entries are matched with the
 //! namespace's validators by a [`Directory`], and [`Resolved`] answers whether one more validator may go down.
 //!
 //! # Guarantees

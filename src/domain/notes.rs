@@ -259,7 +259,13 @@ impl Restart {
     /// An outage is over for a validator when it is up, and when its pod is another than the one that was helped: that
     /// one was started anew, with whatever addresses there were then.
     fn follow_pod(&mut self, node: Option<&Candidate>, is_up: bool) {
-        let pods = node.map(|node| node.pods.as_slice()).unwrap_or_default();
+        // Before the controller has seen the new template, the old pod still counts as updated.
+        let is_seen = |node: &&Candidate| {
+            let set = &node.stateful_set;
+            set.observed_generation >= set.generation
+        };
+        let pods = node.filter(is_seen).map(|node| node.pods.as_slice());
+        let pods = pods.unwrap_or_default();
         let pod = pods.iter().find(|pod| pod.updated);
         let pod = pod.map(|pod| short_uid(&pod.uid));
         let is_another = self.pod.is_some() && pod.is_some() && self.pod != pod;

@@ -74,9 +74,10 @@ pub(crate) async fn a_network_that_lost_all_its_pods_at_once_finds_itself_again(
     world.all_ready(&FOUR).await;
     world.everyone_knows(&FOUR).await;
     world.nobody_restarts(&FOUR).await;
-    // One that knows the new addresses is enough: links work both ways.
+    // One that knows the new addresses is enough: links work both ways. The next may go before that one is Ready.
     let restarts = FOUR.map(|node| world.history.restarts(node, mark));
-    assert_eq!(restarts.iter().sum::<usize>(), 1, "{restarts:?}");
+    assert!(restarts.iter().all(|it| *it <= 1), "{restarts:?}");
+    assert!(restarts.contains(&1), "{restarts:?}");
     assert!(world.history.fewest_listed(before) >= 2);
 }
 

@@ -163,9 +163,9 @@ impl Scene<'_> {
     /// for less than the time that counts. A moment between two readings may have gone unseen.
     fn is_known_down(&self, name: &str, it: &Validator) -> bool {
         let min_ready = self.observer.plan.policy.min_ready;
-        let was_down = it
-            .settled
-            .always(self.read, self.issued, |settled| !settled);
+        // What happened at the very moment of the reading may have come after it.
+        let before = self.read.saturating_sub(Duration::from_millis(1));
+        let was_down = it.settled.always(before, self.issued, |settled| !settled);
         // What comes and goes within a moment may go unseen, and with it when the time began.
         let slack = self.observer.plan.lag();
         let is_fresh =

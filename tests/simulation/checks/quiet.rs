@@ -149,9 +149,14 @@ fn stale_for(observer: &Observer, name: &str, it: &Validator) -> Option<String> 
 fn is_cut_off(observer: &Observer, it: &Validator) -> bool {
     let plan = &observer.plan;
     let mut network = observer.truth.of(it.network.now());
-    // Where all of them are members and none is Ready, they are restarted.
-    let is_left_alone =
-        network.any(|(_, it)| it.is_candidate() && (*it.ready.now() || !it.recorded.now()));
+    // Where all of them are members and none is Ready, they are restarted, each once.
+    let was_helped = |it: &Validator| {
+        let uid = it.candidate.now().as_deref();
+        uid.is_some_and(|uid| observer.restarts.was_helped(uid))
+    };
+    let is_left_alone = network.any(|(_, it)| {
+        it.is_candidate() && (*it.ready.now() || !it.recorded.now() || was_helped(it))
+    });
     !gates::THE_CUT_OFF_ARE_HELPED && plan.is_core_like && !it.ready.now() && is_left_alone
 }
 

@@ -38,6 +38,13 @@ struct Restart {
 }
 
 impl Restarts {
+    /// Whether the last restart of a StatefulSet, by uid, was for an outage.
+    pub(crate) fn was_helped(&self, uid: &str) -> bool {
+        self.last
+            .get(uid)
+            .is_some_and(|last| last.reason == "outage")
+    }
+
     /// Whether the last restart of a StatefulSet was for this membership, and its template carries it no more.
     pub(crate) fn is_renewed_since(&self, set: &SetView, hash: &str) -> bool {
         let last = self.last.get(&set.uid);
@@ -163,9 +170,9 @@ impl Scene<'_> {
     /// for less than the time that counts. A moment between two readings may have gone unseen.
     fn is_known_down(&self, name: &str, it: &Validator) -> bool {
         let min_ready = self.observer.plan.policy.min_ready;
-        let was_down = it
-            .settled
-            .always(self.read, self.issued, |settled| !settled);
+        // What happened at the very moment of the reading may have come after it.
+        let before = self.read.saturating_sub(Duration::from_millis(1));
+        let was_down = it.settled.always(before, self.issued, |settled| !settled);
         // What comes and goes within a moment may go unseen, and with it when the time began.
         let slack = self.observer.plan.lag();
         let is_fresh =
@@ -204,10 +211,11 @@ fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
     };
     if restart.reason == "outage" && last.reason == "outage" {
         let is_over = |it: &Validator| !it.ready.always(last.at, scene.issued, |ready| !ready);
-        let is_over = observer
-            .truth
-            .of(&restart.network)
-            .any(|(_, it)| is_over(it));
+        let mut network = observer.truth.of(&restart.network);
+        // A pod that somebody else has started anew since has lost everybody once more.
+        let starts = scene.validator.address.spans(last.at, scene.issued);
+        let is_anew = starts.filter(|(address, _)| address.is_some()).count() > 1;
+        let is_over = is_anew || network.any(|(_, it)| is_over(it));
         return ensure(is_over, "R7c", "at most one restart an outage", || {
             restart.name.clone()
         });

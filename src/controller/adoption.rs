@@ -89,9 +89,8 @@ impl Adoptions {
             }
             let starts = decision.plan.starts().any(|start| start.node == *node);
             let is_rolling = candidate(&decision.survey, node).is_some_and(|candidate| {
-                let since = memory.settled_since(node);
-                let is_up = since.is_some_and(|since| now.moment.since(since) >= policy.min_ready);
-                is_under_way(candidate, policy, now) && !(candidate.is_settled() && is_up)
+                let is_up = memory.is_settled_for(node, policy.min_ready, now.moment);
+                is_under_way(candidate, policy, now) && !is_up
             });
             starts || is_rolling || memory.unseen(network) == Some(node)
         });

@@ -222,6 +222,13 @@ impl Memory {
         self.settled.get(node).map(|(_, since)| *since)
     }
 
+    /// Whether all pods of the node have been Ready on the current revision for this long.
+    #[must_use]
+    pub fn is_settled_for(&self, node: &NodeName, time: Duration, now: Moment) -> bool {
+        let since = self.settled_since(node);
+        since.is_some_and(|since| now.since(since) >= time)
+    }
+
     /// Since when the node has had no Ready pod.
     #[must_use]
     pub fn unready_since(&self, node: &NodeName) -> Option<Moment> {

@@ -245,8 +245,8 @@ impl Notes {
             let node = candidate(look.survey, &name);
             let is_settled = node.is_some_and(Candidate::is_settled);
             // stellar-core is Ready for a while even without a network: that ends no outage.
-            let since = look.memory.settled_since(&name).filter(|_| is_settled);
-            let is_up = since.is_some_and(|it| look.now.since(it) >= look.policy.min_ready);
+            let min_ready = look.policy.min_ready;
+            let is_up = look.memory.is_settled_for(&name, min_ready, look.now);
             restart.came_up |= is_settled;
             if restart.outage {
                 restart.follow_pod(node, is_up);

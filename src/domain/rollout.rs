@@ -1,7 +1,8 @@
 //! Whom to restart now, or why to wait.
 //!
 //! The most dangerous thing that this program does, and so the one with the plainest rules. Who is due for a
-//! restart, and why, is in `due`, what holds a network back in `pace`, how many may go in `room`; each gets either a [`Start`] or a [`Held`] with its reason.
+//! restart, and why, is in `due`, what holds a network back in `pace`, how many may go in `room`. Each of those that
+//! are due gets either a [`Start`] or a [`Held`] with its reason.
 //!
 //! # Guarantees
 //! - At most `max_unavailable` members of a network are down at once because of us; whoever else is down, mid-rollout

@@ -3,16 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    runtime::{
-        WatchStreamExt,
-        watcher::{Config, Event, watcher},
-    },
+    runtime::watcher::{Config, Event, watcher},
 };
 use serde::de::DeserializeOwned;
 use stellar_peers::{
@@ -20,6 +18,9 @@ use stellar_peers::{
     domain::snapshot::PodView,
 };
 use tokio::task::JoinHandle;
+
+/// Between an error of a watch and the next attempt.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// One change of a pod.
 #[derive(Clone, Debug)]
@@ -89,6 +90,11 @@ impl History {
             pods: seen.pods.len(),
             lists: seen.lists.len(),
         }
+    }
+
+    /// Whether it has come to this pod.
+    pub(crate) fn has(&self, uid: &str) -> bool {
+        lock(&self.seen).pods.iter().any(|it| it.uid == uid)
     }
 
     /// How often the node's pod was replaced since the mark.
@@ -199,11 +205,13 @@ where
     K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
     tokio::spawn(async move {
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut events = watcher(api, config).boxed();
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(object) | Event::InitApply(object)) => see(&object, true),
                 Ok(Event::Delete(object)) => see(&object, false),
+                // Soon again: what passes meanwhile is never seen.
+                Err(_) => tokio::time::sleep(RETRY).await,
                 _ => {}
             }
         }

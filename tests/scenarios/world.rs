@@ -391,6 +391,7 @@ impl World {
             true
         })
         .await;
+        self.history_is_complete().await;
     }
 
     /// Waits until these validators' pods are Ready.
@@ -405,6 +406,7 @@ impl World {
             true
         })
         .await;
+        self.history_is_complete().await;
     }
 
     /// Waits until a node's pod was replaced.
@@ -434,11 +436,12 @@ impl World {
     pub(crate) async fn nobody_restarts(&self, nodes: &[&str]) {
         let mark = self.history.mark();
         tokio::time::sleep(self.pace.quiet).await;
-        self.restarted(nodes, mark, 0);
+        self.restarted(nodes, mark, 0).await;
     }
 
     /// Each of these nodes was restarted this often since the mark.
-    pub(crate) fn restarted(&self, nodes: &[&str], since: Mark, times: usize) {
+    pub(crate) async fn restarted(&self, nodes: &[&str], since: Mark, times: usize) {
+        self.history_is_complete().await;
         for node in nodes {
             assert_eq!(
                 self.history.restarts(node, since),
@@ -446,6 +449,19 @@ impl World {
                 "restarts of {node}"
             );
         }
+    }
+
+    /// Waits until the history has come to the pods that are there: it may lag behind what was asked for.
+    async fn history_is_complete(&self) {
+        let api = Api::<PodObject>::namespaced(self.client.clone(), &self.namespace);
+        self.eventually("the history has come to all pods", async |world| {
+            let pods = api.list(&ListParams::default()).await;
+            pods.is_ok_and(|pods| {
+                let mut pods = pods.items.iter().map(PodView::from);
+                pods.all(|pod| world.history.has(&pod.uid))
+            })
+        })
+        .await;
     }
 
     /// Looks on for a while: our program writes nothing and lists nothing.

@@ -106,7 +106,7 @@ pub(crate) async fn in_a_cold_start_the_list_keeps_all_and_each_is_restarted_onc
         })
         .await;
     world.nothing_is_told(&THREE).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
     assert!(world.history.most_away_at_once(&THREE, mark) <= 1);
     assert!(world.lists_exactly(&THREE).await);
     // With two of three Ready these two are listed; never fewer.
@@ -115,7 +115,7 @@ pub(crate) async fn in_a_cold_start_the_list_keeps_all_and_each_is_restarted_onc
     world.cores().repair(&THREE);
     world.all_ready(&THREE).await;
     world.nobody_restarts(&THREE).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
     for node in THREE {
         assert!(world.runs_with(node, &hash_of(&THREE)).await, "{node}");
     }

@@ -30,13 +30,13 @@ pub(crate) async fn a_restart_that_does_not_get_done_stops_all_others_until_it_i
         world.is_told(node, "Stuck").await;
     }
     world.nothing_is_told(&FOUR).await;
-    world.restarted(&["validator-1"], mark, 1);
-    world.restarted(&waiting, mark, 0);
+    world.restarted(&["validator-1"], mark, 1).await;
+    world.restarted(&waiting, mark, 0).await;
 
     world.cores().repair(&["validator-1"]);
     world.everyone_knows(&FOUR).await;
-    world.restarted(&THREE, mark, 1);
-    world.restarted(&["validator-4"], mark, 0);
+    world.restarted(&THREE, mark, 1).await;
+    world.restarted(&["validator-4"], mark, 0).await;
     assert!(world.history.most_down_at_once(&THREE, mark) <= 1);
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn a_paused_namespace_restarts_nobody_until_it_is_resumed(world
         .patch::<ConfigMap>(names::STELLAR_PEERS, paused(Value::Null))
         .await;
     world.everyone_knows(&FOUR).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
 }
 
 pub(crate) async fn a_paused_validator_waits_until_it_is_resumed_and_the_others_do_not(
@@ -91,13 +91,15 @@ pub(crate) async fn a_paused_validator_waits_until_it_is_resumed_and_the_others_
         world.is_told(node, "Paused").await;
     }
     world.nothing_is_told(&all).await;
-    world.restarted(&["validator-2", "validator-3"], mark, 0);
+    world
+        .restarted(&["validator-2", "validator-3"], mark, 0)
+        .await;
 
     resume::<StellarNodeObject>(world, "validator-2", &all).await;
-    world.restarted(&["validator-3"], mark, 0);
+    world.restarted(&["validator-3"], mark, 0).await;
     resume::<StatefulSetObject>(world, "validator-3", &all).await;
-    world.restarted(&FOUR, mark, 1);
-    world.restarted(&["validator-5"], mark, 0);
+    world.restarted(&FOUR, mark, 1).await;
+    world.restarted(&["validator-5"], mark, 0).await;
     assert!(world.history.most_down_at_once(&FOUR, mark) <= 1);
 }
 
@@ -145,7 +147,7 @@ pub(crate) async fn whose_pods_would_not_follow_waits_and_the_others_do_not(worl
     world.is_told("core-b", "OnDelete").await;
     world.is_told("core-c", "Partition").await;
     world.nothing_is_told(&all).await;
-    world.restarted(&["core-b", "core-c"], mark, 0);
+    world.restarted(&["core-b", "core-c"], mark, 0).await;
     let told = world.our_events().await;
     assert!(
         told.iter()
@@ -156,8 +158,8 @@ pub(crate) async fn whose_pods_would_not_follow_waits_and_the_others_do_not(worl
     set_strategy(world, "core-b", usual.clone()).await;
     set_strategy(world, "core-c", usual).await;
     world.everyone_knows(&all).await;
-    world.restarted(&old, mark, 1);
-    world.restarted(&["core-d"], mark, 0);
+    world.restarted(&old, mark, 1).await;
+    world.restarted(&["core-d"], mark, 0).await;
     assert!(world.history.most_down_at_once(&old, mark) <= 1);
 }
 

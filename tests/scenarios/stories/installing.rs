@@ -26,7 +26,7 @@ pub(crate) async fn installed_into_a_running_network_each_is_taken_in_once_and_t
     let mark = world.history.mark();
     world.start_ours().await;
     world.everyone_knows(&FOUR).await;
-    world.restarted(&FOUR, mark, 1);
+    world.restarted(&FOUR, mark, 1).await;
     assert!(world.history.most_down_at_once(&FOUR, mark) <= 1);
 
     // We are away, and the operator goes on writing.
@@ -35,7 +35,7 @@ pub(crate) async fn installed_into_a_running_network_each_is_taken_in_once_and_t
     tokio::time::sleep(world.pace.quiet).await;
     world.start_ours().await;
     world.nobody_restarts(&FOUR).await;
-    world.restarted(&FOUR, mark, 0);
+    world.restarted(&FOUR, mark, 0).await;
 
     // What an older version of ours injected has another form.
     world.kill_ours();
@@ -46,7 +46,7 @@ pub(crate) async fn installed_into_a_running_network_each_is_taken_in_once_and_t
     let mark = world.history.mark();
     world.start_ours().await;
     world.nobody_restarts(&FOUR).await;
-    world.restarted(&FOUR, mark, 0);
+    world.restarted(&FOUR, mark, 0).await;
 }
 
 async fn ready(world: &World) {

@@ -63,8 +63,8 @@ pub(crate) async fn a_third_restarts_the_old_ones_once_each_and_is_not_restarted
     let mark = world.history.mark();
     world.create_validators(&["validator-3"]).await;
     world.everyone_knows(&all).await;
-    world.restarted(&old, mark, 1);
-    world.restarted(&["validator-3"], mark, 0);
+    world.restarted(&old, mark, 1).await;
+    world.restarted(&["validator-3"], mark, 0).await;
     assert!(world.history.most_down_at_once(&old, mark) <= 1);
     world.nobody_restarts(&all).await;
 }

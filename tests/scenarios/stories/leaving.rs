@@ -31,7 +31,7 @@ pub(crate) async fn suspended_deleted_and_retyped_validators_leave_the_list(worl
     let mark = world.history.mark();
     world.everyone_knows(&all[..2]).await;
     // Two left in one settle time: one restart each for both.
-    world.restarted(&all[..2], mark, 1);
+    world.restarted(&all[..2], mark, 1).await;
     assert!(world.history.most_down_at_once(&all[..2], mark) <= 1);
     world
         .patch_validator("validator-2", json!({"spec": {"nodeType": "Horizon"}}))
@@ -80,7 +80,9 @@ pub(crate) async fn a_statefulset_that_is_made_again_starts_anew(world: &mut Wor
         "the webhook told it of the others"
     );
     world.nobody_restarts(&THREE).await;
-    world.restarted(&["validator-1", "validator-3"], mark, 0);
+    world
+        .restarted(&["validator-1", "validator-3"], mark, 0)
+        .await;
 }
 
 pub(crate) async fn a_pod_that_is_never_ready_is_not_listed(world: &mut World) {

@@ -17,6 +17,6 @@ pub(crate) async fn a_moved_pod_changes_the_list_and_restarts_nobody(world: &mut
         })
         .await;
     world.nobody_restarts(&["validator-1", "validator-3"]).await;
-    world.restarted(&["validator-2"], mark, 1);
+    world.restarted(&["validator-2"], mark, 1).await;
     world.nothing_is_written().await;
 }

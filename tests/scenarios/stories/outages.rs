@@ -29,7 +29,7 @@ async fn taken_in_once(world: &mut World, webhook: Webhook) {
     let mark = world.history.mark();
     world.start_ours().await;
     world.everyone_knows(&THREE).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
     assert!(world.history.most_down_at_once(&THREE, mark) <= 1);
     // An operator that replaces takes our parts out each time, and nobody puts them back: that must not go on for ever.
     world.nobody_restarts(&THREE).await;
@@ -52,7 +52,7 @@ pub(crate) async fn killed_between_two_restarts_the_rest_goes_on_and_nobody_is_r
     tokio::time::sleep(world.pace.settle).await;
     world.start_ours().await;
     world.everyone_knows(&FOUR).await;
-    world.restarted(&FOUR, mark, 1);
+    world.restarted(&FOUR, mark, 1).await;
     assert!(world.history.most_down_at_once(&FOUR, mark) <= 1);
 }
 
@@ -72,9 +72,9 @@ pub(crate) async fn an_api_server_that_is_away_empties_no_list(world: &mut World
         })
         .await;
     assert!(world.runs_with("validator-1", &hash_of(&THREE)).await);
-    world.restarted(&THREE, mark, 0);
+    world.restarted(&THREE, mark, 0).await;
     // Who joins after that is seen as before.
     world.create_validators(&["validator-4"]).await;
     world.everyone_knows(&FOUR).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
 }

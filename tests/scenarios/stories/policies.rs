@@ -29,13 +29,13 @@ pub(crate) async fn where_only_joins_count_nobody_is_restarted_for_who_left(worl
         .await;
     tokio::time::sleep(world.pace.settle_leave).await;
     world.nobody_restarts(&THREE).await;
-    world.restarted(&THREE, mark, 0);
+    world.restarted(&THREE, mark, 0).await;
 
     world.create_validators(&["validator-5"]).await;
     let all = [&THREE[..], &["validator-5"]].concat();
     world.everyone_knows(&all).await;
-    world.restarted(&THREE, mark, 1);
-    world.restarted(&["validator-5"], mark, 0);
+    world.restarted(&THREE, mark, 1).await;
+    world.restarted(&["validator-5"], mark, 0).await;
     assert!(world.history.most_down_at_once(&THREE, mark) <= 1);
 }
 
@@ -57,7 +57,7 @@ pub(crate) async fn where_restarts_are_off_the_list_follows_all_the_same(world: 
     listed(world, &FOUR[1..]).await;
     tokio::time::sleep(world.pace.settle_leave).await;
     world.nobody_restarts(&FOUR[1..]).await;
-    world.restarted(&FOUR[1..], mark, 0);
+    world.restarted(&FOUR[1..], mark, 0).await;
 }
 
 pub(crate) async fn a_dry_run_writes_nothing_though_restarts_are_due(world: &mut World) {
@@ -68,7 +68,7 @@ pub(crate) async fn a_dry_run_writes_nothing_though_restarts_are_due(world: &mut
     world.create_validators(&["validator-4"]).await;
     world.all_ready(&FOUR).await;
     world.nobody_restarts(&FOUR).await;
-    world.restarted(&FOUR, mark, 0);
+    world.restarted(&FOUR, mark, 0).await;
     let mut writes = world.our_requests();
     assert!(!writes.is_empty(), "it did look");
     writes.retain(|it| it.is_write);
@@ -87,5 +87,5 @@ pub(crate) async fn a_dry_run_writes_nothing_though_restarts_are_due(world: &mut
     world.kill_ours();
     world.start_ours().await;
     world.everyone_knows(&FOUR).await;
-    world.restarted(&FOUR, mark, 1);
+    world.restarted(&FOUR, mark, 1).await;
 }

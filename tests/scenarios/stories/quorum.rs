@@ -29,7 +29,7 @@ pub(crate) async fn a_network_that_tolerates_nobody_is_restarted_one_by_one_and_
     let mark = world.history.mark();
     create(world, &["validator-4"], &THREE).await;
     world.everyone_knows(&FOUR).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
     assert!(world.history.most_down_at_once(&THREE, mark) <= 1);
     let hash = hash_of(&FOUR).to_string();
     let told = world.our_events().await;
@@ -52,7 +52,7 @@ pub(crate) async fn a_network_that_tolerates_nobody_can_be_held_instead(world: &
     // The first one was started when there was nobody else.
     world.is_told("validator-1", "ZeroTolerance").await;
     world.nothing_is_told(&THREE).await;
-    world.restarted(&THREE, mark, 0);
+    world.restarted(&THREE, mark, 0).await;
     assert!(world.lists_exactly(&THREE).await);
 }
 
@@ -74,7 +74,7 @@ pub(crate) async fn nobody_is_restarted_past_what_the_quorum_sets_tolerate(world
         world.is_told(node, "Quorum").await;
     }
     world.nothing_is_told(&THREE).await;
-    world.restarted(&THREE, mark, 0);
+    world.restarted(&THREE, mark, 0).await;
 
     world
         .patch_validator("validator-4", json!({"spec": {"suspended": false}}))
@@ -82,6 +82,6 @@ pub(crate) async fn nobody_is_restarted_past_what_the_quorum_sets_tolerate(world
     world
         .everyone_knows(&[&FOUR[..], &["validator-5"]].concat())
         .await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
     assert!(world.history.most_down_at_once(&THREE, mark) <= 1);
 }

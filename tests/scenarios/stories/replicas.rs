@@ -21,7 +21,7 @@ pub(crate) async fn where_the_leader_is_killed_in_a_rollout_the_other_replica_go
     world.everyone_knows(&FOUR).await;
     let leader = world.leader().await;
     assert!(leader.is_some_and(|leader| leader != killed));
-    world.restarted(&FOUR, mark, 1);
+    world.restarted(&FOUR, mark, 1).await;
     assert!(world.history.most_down_at_once(&FOUR, mark) <= 1);
     world.nobody_restarts(&FOUR).await;
 }

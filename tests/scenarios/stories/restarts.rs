@@ -25,7 +25,7 @@ pub(crate) async fn ten_that_join_in_a_minute_cost_each_at_most_one_restart(worl
         .chain(names.iter().map(String::as_str))
         .collect();
     world.everyone_knows(&all).await;
-    world.restarted(&THREE, mark, 1);
+    world.restarted(&THREE, mark, 1).await;
     for node in &all {
         let restarts = world.history.restarts(node, mark);
         assert!(restarts <= 1, "{restarts} restarts of {node}");
@@ -53,10 +53,12 @@ pub(crate) async fn a_stale_validator_that_is_down_goes_first_and_its_old_pod_is
         .await;
     world.create_validators(&["validator-4"]).await;
     world.restarts("validator-2", mark).await;
-    world.restarted(&["validator-1", "validator-3"], mark, 0);
+    world
+        .restarted(&["validator-1", "validator-3"], mark, 0)
+        .await;
     world.everyone_knows(&super::FOUR).await;
-    world.restarted(&THREE, mark, 1);
-    world.restarted(&["validator-4"], mark, 0);
+    world.restarted(&THREE, mark, 1).await;
+    world.restarted(&["validator-4"], mark, 0).await;
     assert!(world.history.most_down_at_once(&THREE, mark) <= 1);
     world.nobody_restarts(&super::FOUR).await;
     assert_eq!(world.our_pod_deletions(), ["validator-2-0"]);

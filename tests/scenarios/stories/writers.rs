@@ -57,7 +57,7 @@ pub(crate) async fn an_edited_and_a_deleted_list_are_restored(world: &mut World)
         })
         .await;
     world.nobody_restarts(&THREE).await;
-    world.restarted(&THREE, mark, 0);
+    world.restarted(&THREE, mark, 0).await;
 }
 
 /// As often as the real one.

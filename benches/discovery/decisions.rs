@@ -160,7 +160,8 @@ fn stored(list: &PeerList) -> ConfigMapView {
         metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
         record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
         members: Some(list.members.clone()),
-        notes: list.notes.render(&BTreeMap::new()),
+        annotations: list.notes.render(&BTreeMap::new()),
+        notes: list.notes.clone(),
         ..ConfigMapView::default()
     }
 }

@@ -129,7 +129,7 @@ async fn apply(
         "data": BTreeMap::from(data),
     });
     let nothing = BTreeMap::new();
-    let notes = notes.render(stored.map_or(&nothing, |stored| &stored.notes));
+    let notes = notes.render(stored.map_or(&nothing, |stored| &stored.annotations));
     if !notes.is_empty() {
         object["metadata"]["annotations"] = json!(notes);
     }

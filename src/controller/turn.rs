@@ -93,7 +93,7 @@ pub(crate) async fn restart(
 
     timely()?;
     let mut notes = notes.clone();
-    let turn = turn(start, token);
+    let turn = Turn::of(start, token);
     notes.turns.insert(turn.network.clone(), turn);
     let written = apply_notes(client, namespace, &notes, stored).await?;
 
@@ -197,20 +197,6 @@ impl Set<'_> {
 
 fn document(object: &StatefulSetObject) -> serde_json::Value {
     serde_json::to_value(object).unwrap_or_default()
-}
-
-fn turn(start: &Start, token: &str) -> Turn {
-    Turn {
-        network: start.network.as_str().to_owned(),
-        node: start.node.to_string(),
-        uid: start.uid.clone(),
-        generation: start.generation,
-        reason: start.reason.reason().to_owned(),
-        hash: start.hash.to_string(),
-        carried: start.carried.clone(),
-        outage: start.outage,
-        token: token.to_owned(),
-    }
 }
 
 fn is_as_decided_on(now: &StatefulSetView, start: &Start, turn: Option<&str>) -> bool {

@@ -4,7 +4,7 @@ use super::{
     Memory, Moment, Now, Policy, Snapshot,
     discovery::{Discovery, discover},
     node::NodeName,
-    notes::{self, Notes},
+    notes,
     peer_list::{PeerList, peer_list},
     policy::RestartOn,
     rollout::{self, Plan},
@@ -38,7 +38,7 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
     let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
     let survey = survey(snapshot, &policy.address_mode);
     let noted = stored
-        .map(|stored| Notes::parse(&stored.notes))
+        .map(|stored| stored.notes.clone())
         .unwrap_or_default();
     let record = stored.and_then(ConfigMapView::readable_record);
     let has_record = record.is_some() && !noted.record_lost;

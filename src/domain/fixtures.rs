@@ -8,10 +8,12 @@ use super::{
     injection::{Parts, TemplateView},
     membership::{Members, MembershipHash},
     node::{Network, NodeName},
-    notes::Notes,
+    notes::{Notes, Restart},
     peer::PeerPort,
     peer_list::PeerList,
+    rollout::Start,
     snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
+    turn::Turn,
 };
 
 pub(super) fn name(text: &str) -> NodeName {
@@ -22,6 +24,21 @@ pub(super) fn name(text: &str) -> NodeName {
 pub(super) fn hash_of(names: &[&str]) -> MembershipHash {
     let member = |text: &&str| (name(text), PeerPort::DEFAULT);
     MembershipHash::of(&names.iter().map(member).collect::<Members>())
+}
+
+/// A turn of `v1`, whose StatefulSet has uid `u` and generation 3.
+pub(super) fn a_turn(network: &str) -> Turn {
+    Turn {
+        network: network.to_owned(),
+        node: "v1".to_owned(),
+        uid: "u".to_owned(),
+        generation: 3,
+        reason: "Membership".to_owned(),
+        hash: "v1:000000000000".to_owned(),
+        carried: None,
+        outage: false,
+        token: "t".to_owned(),
+    }
 }
 
 /// A namespace that a test changes as it goes.
@@ -167,9 +184,16 @@ impl Cluster {
     /// Changes what is noted on the stored ConfigMap.
     pub(super) fn note(&mut self, change: impl FnOnce(&mut Notes)) {
         let map = Arc::make_mut(self.snapshot.config_map.as_mut().unwrap());
-        let mut notes = Notes::parse(&map.notes);
-        change(&mut notes);
-        map.notes = notes.render(&BTreeMap::new());
+        change(&mut map.notes);
+        map.annotations = map.notes.render(&BTreeMap::new());
+    }
+
+    /// Notes a restart down as carried out.
+    pub(super) fn note_restart(&mut self, start: &Start) {
+        let restart = Restart::of(&Turn::of(start, "t"));
+        self.note(|notes| {
+            notes.restarts.0.insert(start.node.to_string(), restart);
+        });
     }
 
     pub(super) fn remove(&mut self, text: &str) {

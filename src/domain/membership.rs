@@ -5,9 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use aws_lc_rs::digest::{SHA256, digest};
-
-use super::{node::NodeName, peer::PeerPort};
+use super::{digest::short_sha256, node::NodeName, peer::PeerPort};
 
 /// The members of one network of one namespace, each with its port.
 pub type Members = BTreeMap<NodeName, PeerPort>;
@@ -32,12 +30,7 @@ impl MembershipHash {
     fn of_lines(lines: impl Iterator<Item = String>) -> Self {
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
-        let sum = digest(&SHA256, lines.concat().as_bytes());
-        let hex = sum
-            .as_ref()
-            .iter()
-            .take(6)
-            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        let hex = short_sha256(lines.concat().as_bytes(), 6);
         Self(format!("{VERSION}{hex}"))
     }
 

@@ -25,6 +25,7 @@ pub mod time;
 pub mod turn;
 
 mod decision;
+mod digest;
 #[cfg(test)]
 mod fixtures;
 

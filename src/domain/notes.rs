@@ -1,21 +1,21 @@
 //! What the ConfigMap's annotations say beside the list: what has to outlive us, and has no other place.
 
+mod departed;
+mod restarts;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws_lc_rs::digest::{SHA256, digest};
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{DeserializeOwned, Error},
-};
+use serde::{Serialize, de::DeserializeOwned};
 
+use self::departed::departed;
+pub use self::restarts::{Restart, Restarts, short_uid};
 use super::{
     Memory, Moment, Policy, Snapshot,
-    discovery::{Discovery, NetworkState},
-    node::{Network, NodeName},
-    quorum::{Directory, Resolved},
-    rollout::declared_sets,
+    digest::short_sha256,
+    discovery::Discovery,
+    node::NodeName,
     snapshot::StatefulSetView,
-    survey::{Candidate, Skipped, Standing, Survey, candidate},
+    survey::{Skipped, Standing, Survey, candidate},
     turn::{Outcome, Turn},
 };
 use crate::api::names;
@@ -46,98 +46,6 @@ pub fn is_ours(key: &str) -> bool {
     ]
     .contains(&key)
         || key.starts_with(names::TURN_OF)
-}
-
-/// Whom we restarted last and for what, by node.
-///
-/// It outlives even a writer that replaces the whole StatefulSet, annotations included: without it such a writer
-/// and a webhook that isn't reached would have us restart the same validator for ever.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Restarts(pub BTreeMap<String, Restart>);
-
-/// One restart of ours. Written as `<uid> <reason> <hash> <carried, or ->[ up][ outage][ pod=<uid>]`, short enough for
-/// thousands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restart {
-    /// The last characters of its StatefulSet's uid.
-    pub uid: String,
-    /// Why.
-    pub reason: String,
-    /// The membership that the restart carried.
-    pub hash: String,
-    /// The membership that the template carried before, where it carried one.
-    pub carried: Option<String>,
-    /// All its pods have been Ready on its template since.
-    pub came_up: bool,
-    /// Its network was down at the time, and it has not been up for long since.
-    pub outage: bool,
-    /// The last characters of the uid of the pod that the restart in an outage has led to, once that is there.
-    pub pod: Option<String>,
-}
-
-impl Restart {
-    /// Whether it was a restart of this StatefulSet.
-    #[must_use]
-    pub fn is_of(&self, uid: &str) -> bool {
-        self.uid == short_uid(uid)
-    }
-}
-
-/// Enough of a uid to tell a StatefulSet from an earlier one of its name.
-#[must_use]
-pub fn short_uid(uid: &str) -> String {
-    let characters: Vec<char> = uid.chars().filter(|it| !it.is_whitespace()).collect();
-    let start = characters.len().saturating_sub(8);
-    characters[start..].iter().collect()
-}
-
-const NOTHING: &str = "-";
-const CAME_UP: &str = "up";
-const OUTAGE: &str = "outage";
-const POD: &str = "pod=";
-
-impl Serialize for Restart {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let flags = [(self.came_up, CAME_UP), (self.outage, OUTAGE)];
-        let flags = flags.iter().filter(|(holds, _)| *holds);
-        let pod = self.pod.as_ref().map(|pod| format!("{POD}{pod}"));
-        let carried = self.carried.as_deref().unwrap_or(NOTHING);
-        let words = [self.uid.as_str(), &self.reason, &self.hash, carried];
-        let words: Vec<&str> = words
-            .into_iter()
-            .chain(flags.map(|(_, word)| *word))
-            .chain(pod.as_deref())
-            .collect();
-        serializer.serialize_str(&words.join(" "))
-    }
-}
-
-impl<'de> Deserialize<'de> for Restart {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let mut words = text.split(' ').map(str::to_owned);
-        let mut next = || {
-            words
-                .next()
-                .ok_or_else(|| D::Error::custom("too few words"))
-        };
-        let (uid, reason, hash, carried) = (next()?, next()?, next()?, next()?);
-        let flags: Vec<String> = words.collect();
-        let has = |word: &str| flags.iter().any(|flag| flag == word);
-        Ok(Self {
-            uid,
-            reason,
-            hash,
-            carried: Some(carried).filter(|it| it != NOTHING),
-            came_up: has(CAME_UP),
-            outage: has(OUTAGE),
-            pod: flags
-                .iter()
-                .find_map(|flag| flag.strip_prefix(POD))
-                .map(str::to_owned),
-        })
-    }
 }
 
 impl Notes {
@@ -215,16 +123,7 @@ impl Notes {
                 Outcome::Open => true,
                 Outcome::Dropped => false,
                 Outcome::Done => {
-                    let restart = Restart {
-                        uid: short_uid(&turn.uid),
-                        reason: turn.reason.clone(),
-                        hash: turn.hash.clone(),
-                        carried: turn.carried.clone(),
-                        came_up: false,
-                        outage: turn.outage,
-                        pod: None,
-                    };
-                    restarts.0.insert(turn.node.clone(), restart);
+                    restarts.0.insert(turn.node.clone(), Restart::of(turn));
                     false
                 }
             }
@@ -239,40 +138,11 @@ impl Notes {
             set.is_some_and(|set| restart.is_of(&set.uid)) && !look.has_opted_out(name)
         });
         for (name, restart) in &mut self.restarts.0 {
-            let Ok(name) = NodeName::new(name) else {
-                continue;
-            };
-            let node = candidate(look.survey, &name);
-            let is_settled = node.is_some_and(Candidate::is_settled);
-            // stellar-core is Ready for a while even without a network: that ends no outage.
-            let min_ready = look.policy.min_ready;
-            let is_up = look.memory.is_settled_for(&name, min_ready, look.now);
-            restart.came_up |= is_settled;
-            if restart.outage {
-                restart.follow_pod(node, is_up);
+            if let Ok(name) = NodeName::new(name)
+                && let Some(node) = candidate(look.survey, &name)
+            {
+                restart.follow(look, &name, node);
             }
-        }
-    }
-}
-
-impl Restart {
-    /// An outage is over for a validator when it is up, and when its pod is another than the one that was helped: that
-    /// one was started anew, with whatever addresses there were then.
-    fn follow_pod(&mut self, node: Option<&Candidate>, is_up: bool) {
-        // Before the controller has seen the new template, the old pod still counts as updated.
-        let is_seen = |node: &&Candidate| {
-            let set = &node.stateful_set;
-            set.observed_generation >= set.generation
-        };
-        let pods = node.filter(is_seen).map(|node| node.pods.as_slice());
-        let pods = pods.unwrap_or_default();
-        let pod = pods.iter().find(|pod| pod.updated);
-        let pod = pod.map(|pod| short_uid(&pod.uid));
-        let is_another = self.pod.is_some() && pod.is_some() && self.pod != pod;
-        if is_up || is_another {
-            (self.outage, self.pod) = (false, None);
-        } else {
-            self.pod = self.pod.take().or(pod);
         }
     }
 }
@@ -307,43 +177,6 @@ impl Look<'_> {
     }
 }
 
-/// Not there, or about to be gone. Whoever has only opted out may run as before.
-fn is_gone(standing: Option<&Standing>) -> bool {
-    standing.is_none_or(|it| matches!(it, Standing::Out(why) if why.is_switched_off()))
-}
-
-/// Who was a candidate once, is not there any more, and is still named by a quorum set: for its network it is down.
-fn departed(
-    noted: &BTreeMap<String, BTreeSet<String>>,
-    look: Look<'_>,
-) -> BTreeMap<String, BTreeSet<String>> {
-    let record = look.snapshot.config_map.as_ref();
-    let record = record.and_then(|map| map.readable_record());
-    let of_network = |(network, state): (&Network, &NetworkState)| {
-        let recorded = record.into_iter().flat_map(|record| &record.nodes);
-        let recorded = recorded.filter(|node| node.network == *network);
-        let noted = noted.get(network.as_str()).into_iter().flatten();
-        let gone: BTreeSet<NodeName> = noted
-            .filter_map(|name| NodeName::new(name).ok())
-            .chain(recorded.map(|node| node.name.clone()))
-            .filter(|name| is_gone(look.survey.get(name)))
-            .collect();
-        if gone.is_empty() {
-            return None;
-        }
-        let directory = Directory::new(gone.iter().chain(&state.candidates));
-        let named = Resolved::new(&directory, declared_sets(look.survey, state)).names();
-        let gone = gone.iter().filter(|name| named.contains(name));
-        let gone: BTreeSet<String> = gone.map(ToString::to_string).collect();
-        (!gone.is_empty()).then(|| (network.to_text(), gone))
-    };
-    look.discovery
-        .networks
-        .iter()
-        .filter_map(of_network)
-        .collect()
-}
-
 /// The annotation with a network's turn. A name that can't stand in a key is hashed.
 #[must_use]
 pub fn turn_annotation(network: &str) -> String {
@@ -353,11 +186,8 @@ pub fn turn_annotation(network: &str) -> String {
     if network.len() <= 58 && ends_well && network.chars().all(is_plain) {
         return format!("{}{network}", names::TURN_OF);
     }
-    let sum = digest(&SHA256, network.as_bytes());
-    let hex = sum.as_ref().iter().take(8);
-    hex.fold(format!("{}x-", names::TURN_OF), |key, byte| {
-        key + &format!("{byte:02x}")
-    })
+    let hex = short_sha256(network.as_bytes(), 8);
+    format!("{}x-{hex}", names::TURN_OF)
 }
 
 fn read<T: DeserializeOwned + Default>(annotations: &BTreeMap<String, String>, key: &str) -> T {
@@ -375,20 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn turn(network: &str) -> Turn {
-        Turn {
-            network: network.to_owned(),
-            node: "v1".to_owned(),
-            uid: "u".to_owned(),
-            generation: 3,
-            reason: "Membership".to_owned(),
-            hash: "v1:000000000000".to_owned(),
-            carried: None,
-            outage: false,
-            token: "t".to_owned(),
-        }
-    }
+    use crate::domain::fixtures::a_turn;
 
     #[test]
     fn every_network_has_an_annotation_that_kubernetes_takes() {
@@ -418,11 +235,12 @@ mod tests {
         ) {
             let record = |name: &String| Restart {
                 uid: short_uid(&format!("uid-{name}")), reason: "Outage".to_owned(), hash: "v1:0".to_owned(),
-                carried: (name.len() > 3).then(|| "v1:1".to_owned()), came_up: name.len() > 1, outage: name.len() > 2, pod: (name.len() > 2).then(|| name.clone()),
+                carried: (name.len() > 3).then(|| "v1:1".to_owned()), came_up: name.len() > 1, past: name.len() > 4,
+                outage: name.len() > 2, pod: (name.len() > 2).then(|| name.clone()),
             };
             let notes = Notes {
                 restarts: Restarts(names.iter().map(|name| (name.clone(), record(name))).collect()),
-                turns: networks.iter().map(|network| (network.clone(), turn(network))).collect(),
+                turns: networks.iter().map(|network| (network.clone(), a_turn(network))).collect(),
                 keys: networks.iter().map(|network| (network.clone(), "v1:1".to_owned())).collect(),
                 departed: networks.iter().map(|network| (network.clone(), names.clone())).collect(),
                 record_lost,

@@ -208,7 +208,7 @@ impl PeerList {
         !stored.labelled
             || stored.known_peers.as_ref() != Some(&self.known_peers)
             || stored.members.as_ref() != Some(&self.members)
-            || Notes::parse(&stored.notes) != self.notes
+            || stored.notes != self.notes
             || stored.metadata.is_none()
     }
 }

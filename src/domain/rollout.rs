@@ -82,7 +82,6 @@ pub fn plan(scene: Scene<'_>) -> Plan {
         plan_network(scene, network, state, &mut plan);
     }
     for (name, node) in candidates(scene.survey) {
-        plan.deletions.extend(deletions(scene, name, node));
         plan.notices.extend(unreadable(name, node));
     }
     plan.fences.extend(fences(scene));
@@ -93,6 +92,12 @@ fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan:
     let pace = Pace::of(scene, network, state);
     let due = due(scene, state, &pace);
     let look_again = pace.look_again(!due.is_empty());
+    for (name, node) in nodes_of(scene.survey, state) {
+        // Its new pod would be started without the address of one that waits for its own.
+        if pace.unlisted.is_none_or(|first| first == name) {
+            plan.deletions.extend(deletions(scene, name, node));
+        }
+    }
     if !due.is_empty() {
         let named = Named::in_sets(scene, network, state);
         let directory = named.directory();
@@ -200,7 +205,7 @@ fn is_refused(scene: Scene<'_>, name: &NodeName, uid: &str) -> bool {
 /// though its template is a newer one by now. Where the newer one is by our restart, that pod has to go.
 fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletion> {
     let set = &node.stateful_set;
-    let is_rolling = set.observed_generation >= set.generation
+    let is_rolling = set.is_observed()
         && set.pod_management == PodManagement::OrderedReady
         && set.update_strategy == UpdateStrategy::default();
     let record = scene.notes.restarts.0.get(name.as_str());

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::{
     injection::{self, Template},
     node::{Network, NodeName},
+    notes::{self, Notes},
     peer::{InvalidPort, PeerPort},
     peer_list::Record,
     quorum::{self, QuorumSet, UnreadableQuorumSet},
@@ -268,6 +269,14 @@ impl From<&StatefulSetObject> for StatefulSetView {
     }
 }
 
+impl StatefulSetView {
+    /// Its controller has seen the present spec: what the status says is about that one.
+    #[must_use]
+    pub const fn is_observed(&self) -> bool {
+        self.observed_generation >= self.generation
+    }
+}
+
 /// Whether these are the labels that an operator puts on a validator's StatefulSet.
 pub(crate) fn is_operator_labelled(labels: &impl Lookup) -> bool {
     labels.find(names::LABEL_NAME) == Some(names::NAME_STELLAR_NODE)
@@ -374,8 +383,10 @@ pub struct ConfigMapView {
     pub members: Option<String>,
     /// The same, read; the reason where it can't be.
     pub record: Option<Result<Record, String>>,
-    /// Our annotations as they stand there: what [`Notes`](super::notes::Notes) are read from.
-    pub notes: BTreeMap<String, String>,
+    /// Our annotations as they stand there.
+    pub annotations: BTreeMap<String, String>,
+    /// The same, read.
+    pub notes: Notes,
     /// Restarts of the namespace are held back.
     pub paused: bool,
 }
@@ -389,6 +400,11 @@ impl From<&ConfigMap> for ConfigMapView {
             ..
         } = &object.metadata;
         let members = data(names::KEY_MEMBERS);
+        let ours = annotations.iter().flatten();
+        let ours = ours.filter(|(key, _)| notes::is_ours(key));
+        let ours = ours
+            .map(|(key, text)| (key.clone(), text.clone()))
+            .collect();
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
@@ -402,12 +418,8 @@ impl From<&ConfigMap> for ConfigMapView {
                 .as_deref()
                 .map(|text| Record::parse(text).map_err(|error| error.to_string())),
             members,
-            notes: annotations
-                .iter()
-                .flatten()
-                .filter(|(key, _)| super::notes::is_ours(key))
-                .map(|(key, text)| (key.clone(), text.clone()))
-                .collect(),
+            notes: Notes::parse(&ours),
+            annotations: ours,
             paused: is_true(annotations, names::PAUSED),
         }
     }

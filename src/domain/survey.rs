@@ -167,7 +167,7 @@ impl Candidate {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         let set = &self.stateful_set;
-        set.observed_generation >= set.generation
+        set.is_observed()
             && !self.has_terminating_pod
             && usize::try_from(set.replicas).is_ok_and(|replicas| self.pods.len() >= replicas)
             && self.pods.iter().all(|pod| pod.ready && pod.updated)
@@ -370,10 +370,7 @@ fn stand(
         .filter(|node| node.uid == set.uid);
     let is_ready = reports.iter().any(|pod| pod.ready);
     Standing::Candidate(Box::new(Candidate {
-        network: node
-            .and_then(|node| node.network.clone())
-            .or_else(|| set.network.clone())
-            .unwrap_or_default(),
+        network: network_of(node.map(|node| &**node), Some(set)),
         port: port(node, set),
         paused: set.paused || node.is_some_and(|node| node.paused),
         pods: reports,
@@ -388,6 +385,14 @@ fn stand(
         falls_back_to_ip: names.is_none() && *mode != AddressMode::Ip,
         stateful_set: Arc::clone(set),
     }))
+}
+
+/// The network of a node: what its StellarNode says, else the StatefulSet's label.
+pub(super) fn network_of(node: Option<&StellarNodeView>, set: Option<&StatefulSetView>) -> Network {
+    let declared = node.and_then(|node| node.network.clone());
+    declared
+        .or_else(|| set.and_then(|set| set.network.clone()))
+        .unwrap_or_default()
 }
 
 fn port(

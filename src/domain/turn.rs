@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::StatefulSetView;
+use super::{rollout::Start, snapshot::StatefulSetView};
 
 /// A restart that somebody set out to do: an annotation of the ConfigMap, one a network.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,22 @@ pub enum Outcome {
 }
 
 impl Turn {
+    /// The turn for this restart.
+    #[must_use]
+    pub fn of(start: &Start, token: &str) -> Self {
+        Self {
+            network: start.network.as_str().to_owned(),
+            node: start.node.to_string(),
+            uid: start.uid.clone(),
+            generation: start.generation,
+            reason: start.reason.reason().to_owned(),
+            hash: start.hash.to_string(),
+            carried: start.carried.clone(),
+            outage: start.outage,
+            token: token.to_owned(),
+        }
+    }
+
     /// What became of it. `is_newer` says that the StatefulSet was read after the ConfigMap that has this turn.
     ///
     /// A restart always moves the generation and takes the token away. Where both are so and the hash is not there,
@@ -92,20 +108,7 @@ pub fn is_live(token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn turn() -> Turn {
-        Turn {
-            network: "testnet".to_owned(),
-            node: "v1".to_owned(),
-            uid: "u".to_owned(),
-            generation: 3,
-            reason: "Membership".to_owned(),
-            hash: "v1:000000000000".to_owned(),
-            carried: None,
-            outage: false,
-            token: "t".to_owned(),
-        }
-    }
+    use crate::domain::fixtures::a_turn;
 
     #[test]
     fn the_statefulset_tells_what_became_of_a_turn() {
@@ -127,11 +130,13 @@ mod tests {
                 turn: carried.map(str::to_owned),
                 ..StatefulSetView::default()
             };
+            let turn = a_turn("testnet");
             let context = format!("{generation} {carried:?}");
-            assert_eq!(turn().outcome(&set, false), stored, "{context}");
-            assert_eq!(turn().outcome(&set, true), newer, "{context}");
+            assert_eq!(turn.outcome(&set, false), stored, "{context}");
+            assert_eq!(turn.outcome(&set, true), newer, "{context}");
         }
         let another = StatefulSetView::default();
-        assert_eq!(turn().outcome(&another, false), Outcome::Dropped);
+        let outcome = a_turn("testnet").outcome(&another, false);
+        assert_eq!(outcome, Outcome::Dropped);
     }
 }

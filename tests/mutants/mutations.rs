@@ -98,7 +98,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
         file: "src/domain/survey.rs",
         edits: &[
             (
-                "        set.observed_generation >= set.generation\n            && !self.has_terminating_pod",
+                "        set.is_observed()\n            && !self.has_terminating_pod",
                 "        !self.has_terminating_pod",
             ),
             (

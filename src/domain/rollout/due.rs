@@ -33,6 +33,7 @@ impl Due<'_> {
                     *carried != record.carried && carried.as_deref() != Some(record.hash.as_str());
                 record.reason == self.reason.reason()
                     && record.hash == self.hash.as_str()
+                    && !record.past
                     && !is_renewed
             })
     }

@@ -189,8 +189,7 @@ fn restart_age(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Option<Du
 /// Its new pod runs, and the stored list has the address, if it is to have it.
 fn is_listed(scene: Scene<'_>, known: &BTreeSet<&str>, name: &NodeName, node: &Candidate) -> bool {
     let set = &node.stateful_set;
-    let runs = set.observed_generation >= set.generation
-        && node.pods.iter().any(|pod| pod.updated && pod.running);
+    let runs = set.is_observed() && node.pods.iter().any(|pod| pod.updated && pod.running);
     let listing = scene.discovery.listings.get(name);
     let wanted = listing.map(Listing::addresses).unwrap_or_default();
     runs && wanted

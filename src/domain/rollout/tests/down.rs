@@ -92,18 +92,7 @@ fn after_all_pods_were_lost_each_is_restarted_once_one_after_the_other_until_one
         assert!(start.reason == Stale::Outage && start.outage);
         cluster.restart(node, &start.hash);
         cluster.pod(node, |pod| pod.ready = false);
-        cluster.note(|notes| {
-            let record = Restart {
-                uid: short_uid(&start.uid),
-                reason: start.reason.reason().to_owned(),
-                hash: start.hash.to_string(),
-                carried: start.carried.clone(),
-                came_up: false,
-                outage: start.outage,
-                pod: None,
-            };
-            notes.restarts.0.insert(node.to_owned(), record);
-        });
+        cluster.note_restart(&start);
         cluster.pass();
     }
     for wait in [BOOTSTRAP_AFTER, Duration::from_hours(1)] {
@@ -149,18 +138,7 @@ fn a_pod_that_kubernetes_would_never_replace_is_deleted_and_a_ready_one_never() 
         set.generation += 1;
         set.template.restarted_at = Some("2027-01-15T08:00:00Z".to_owned());
     });
-    cluster.note(|notes| {
-        let record = Restart {
-            uid: short_uid(&start.uid),
-            reason: "Membership".to_owned(),
-            hash: start.hash.to_string(),
-            carried: start.carried.clone(),
-            came_up: false,
-            outage: false,
-            pod: None,
-        };
-        notes.restarts.0.insert("v1".to_owned(), record);
-    });
+    cluster.note_restart(&start);
     assert!(
         cluster.pass().plan.deletions.is_empty(),
         "before it is observed"
@@ -172,6 +150,14 @@ fn a_pod_that_kubernetes_would_never_replace_is_deleted_and_a_ready_one_never() 
     let deletions = cluster.pass().plan.deletions;
     assert_eq!(deletions.len(), 1);
     assert_eq!(deletions[0].pod, "v1-0");
+    // It would be started without the address of one that is about to get it.
+    let mut behind = cluster.clone();
+    behind.add("v0");
+    behind.restart("v0", &start.hash);
+    behind.pod("v0", |pod| (pod.ready, pod.running) = (false, false));
+    assert!(behind.pass().plan.deletions.is_empty());
+    behind.pod("v0", |pod| pod.running = true);
+    assert_eq!(behind.pass().plan.deletions.len(), 1);
     let no_longer: [Change; 5] = [
         |it| it.pod("v1", |pod| pod.ready = true),
         |it| it.pod("v1", |pod| pod.revision = "r2".to_owned()),

@@ -90,6 +90,7 @@ fn a_restart_that_does_not_get_done_stops_all_others() {
             hash: hash.to_string(),
             carried: None,
             came_up: false,
+            past: false,
             outage: false,
             pod: None,
         };
@@ -127,19 +128,8 @@ fn nobody_is_restarted_twice_for_the_same_though_its_template_is_put_back() {
     let mut cluster = Cluster::with_ready(&THREE);
     cluster.pass();
     let decision = cluster.after(MIN_READY);
-    let start = decision.plan.starts().next().unwrap();
-    let record = Restart {
-        uid: short_uid(&start.uid),
-        reason: start.reason.reason().to_owned(),
-        hash: start.hash.to_string(),
-        carried: start.carried.clone(),
-        came_up: false,
-        outage: false,
-        pod: None,
-    };
-    cluster.note(|notes| {
-        notes.restarts.0.insert("v1".to_owned(), record);
-    });
+    let start = decision.plan.starts().next().unwrap().clone();
+    cluster.note_restart(&start);
     let decision = cluster.pass();
     assert_eq!(held(&decision, "v1"), &Held::AlreadyRestarted);
     assert_eq!(starts(&decision), ["v2"]);
@@ -154,6 +144,24 @@ fn nobody_is_restarted_twice_for_the_same_though_its_template_is_put_back() {
     // Another membership is another reason.
     cluster.add("v4");
     cluster.inject("v4", &hash_of(&["v1", "v2", "v3", "v4"]));
+    cluster.pass();
+    assert_eq!(starts(&cluster.after(MIN_READY)), ["v1"]);
+}
+
+#[test]
+fn what_a_template_carried_in_between_counts_though_it_is_what_it_carried_before() {
+    let mut cluster = joined();
+    let decision = cluster.after(MIN_READY);
+    let start = decision.plan.starts().next().unwrap().clone();
+    cluster.restart("v1", &start.hash);
+    cluster.note_restart(&start);
+    // The fourth leaves, and a write of somebody else's renews the template meanwhile.
+    cluster.remove("v4");
+    cluster.restart("v1", &hash_of(&THREE));
+    cluster.pass();
+    cluster.after(MIN_READY);
+    cluster.add("v4");
+    cluster.inject("v4", &start.hash);
     cluster.pass();
     assert_eq!(starts(&cluster.after(MIN_READY)), ["v1"]);
 }

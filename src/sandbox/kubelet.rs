@@ -91,6 +91,10 @@ impl KubeletState {
         self.look_again.insert(key);
     }
 
+    pub(super) fn hold_next(&mut self, key: Key) {
+        self.held.insert(key);
+    }
+
     pub(super) fn release(&mut self, key: Key) {
         self.held.remove(&key);
         self.look_again.insert(key);

@@ -206,6 +206,15 @@ impl Sandbox {
         self.inner.work.notify_one();
     }
 
+    /// Keeps the next pods of this name from being Ready until it is released. One that is Ready stays so, where no
+    /// [ready check](Self::set_ready_check) has it looked at again.
+    pub fn hold_next_ready(&self, namespace: &str, pod: &str) {
+        self.inner
+            .state()
+            .kubelet
+            .hold_next(Key::new(namespace, pod));
+    }
+
     /// Gives a held pod its readiness back.
     pub fn release_ready(&self, namespace: &str, pod: &str) {
         self.inner.state().kubelet.release(Key::new(namespace, pod));

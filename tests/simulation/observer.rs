@@ -50,6 +50,8 @@ pub(crate) struct Observer {
     pub(crate) missed: Option<Duration>,
     /// When somebody last took away what we know of our restarts, and cannot know any more.
     pub(crate) record_lost: Option<Duration>,
+    /// When somebody last took away whom the list has named.
+    pub(crate) members_lost: Option<Duration>,
     /// Until when two of ours believed that they lead, each with a view of its own; none where that never was.
     pub(crate) two_led_until: Option<Duration>,
     /// Times at which all pods were lost at once.
@@ -82,6 +84,7 @@ impl Shared {
             figures: Figures::default(),
             missed: None,
             record_lost: None,
+            members_lost: None,
             two_led_until: None,
             outages: 0,
             quorum_sets,

@@ -36,8 +36,8 @@ pub(crate) struct Validator {
     pub(crate) held: History<Option<&'static str>>,
     /// Uid of the StatefulSet that has been Ready.
     pub(crate) was_ready: Option<String>,
-    /// The record has named it.
-    pub(crate) was_listed: bool,
+    /// The record names it.
+    pub(crate) listed: History<bool>,
 }
 
 impl Validator {
@@ -52,7 +52,7 @@ impl Validator {
             recorded: History::of(false),
             held: History::of(None),
             was_ready: None,
-            was_listed: false,
+            listed: History::of(false),
         }
     }
 
@@ -218,7 +218,7 @@ impl Truth {
             .entry(name.to_owned())
             .or_insert_with(Validator::new);
         let before = validator.network.now().clone();
-        validator.was_listed |= is_listed;
+        validator.listed.set(now, is_listed);
         if is_ready && uid.is_some() {
             validator.was_ready.clone_from(&uid);
         }

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use stellar_peers::sandbox::operator::WriteMode;
-
 use super::Violation;
 use crate::{gates, observer::Observer, truth::Validator, view::Parts};
 
@@ -125,17 +123,13 @@ fn stale_for(observer: &Observer, name: &str, it: &Validator) -> Option<String> 
     let set = truth.sets.get(name)?;
     let network = it.network.now();
     let hash = truth.hash(network);
-    if !gates::RENEWALS_COUNT && observer.restarts.is_renewed_since(set, &hash) {
-        return None;
-    }
     if set.parts == Parts::All {
         let carried = &set.membership;
         let is_present = carried.as_ref() == Some(&hash);
         return (!is_present).then(|| format!("{name} carries {carried:?} instead of {hash}"));
     }
-    // Such a writer takes away what the one restart brought, and there is no second.
-    let is_dropped = observer.plan.operator.mode == WriteMode::Replace
-        && (observer.missed.is_some() || !observer.plan.is_reached);
+    // Somebody took away what the one restart brought, and there is no second.
+    let is_dropped = observer.restarts.has_taken_in(&set.uid, &hash);
     // Who is alone has nobody to be made to use, and need not be taken in.
     let is_alone = truth
         .of(network)

@@ -7,7 +7,6 @@ use stellar_peers::sandbox::Author;
 use super::{Check, ensure};
 use crate::{
     deeds::Deed,
-    gates,
     observer::Observer,
     truth::{Validator, pod_of},
     view::{Parts, SetView},
@@ -38,17 +37,18 @@ struct Restart {
 }
 
 impl Restarts {
+    /// Whether the last restart of a StatefulSet brought our parts in for this membership: there is no second.
+    pub(crate) fn has_taken_in(&self, uid: &str, hash: &str) -> bool {
+        let last = self.last.get(uid);
+        let brings = |reason| ["adoption", "completion"].contains(&reason);
+        last.is_some_and(|last| brings(last.reason) && last.hash == hash)
+    }
+
     /// Whether the last restart of a StatefulSet, by uid, was for an outage.
     pub(crate) fn was_helped(&self, uid: &str) -> bool {
         self.last
             .get(uid)
             .is_some_and(|last| last.reason == "outage")
-    }
-
-    /// Whether the last restart of a StatefulSet was for this membership, and its template carries it no more.
-    pub(crate) fn is_renewed_since(&self, set: &SetView, hash: &str) -> bool {
-        let last = self.last.get(&set.uid);
-        last.is_some_and(|last| last.hash == hash && set.membership.as_deref() != Some(hash))
     }
 }
 
@@ -196,6 +196,16 @@ fn rests_on_a_fresh_reading(scene: &Scene<'_>, has_read: bool) -> Check {
     )
 }
 
+/// Whether a network had the membership that a template carries at some time since: it was right to carry it.
+fn was_the_membership(scene: &Scene<'_>, carried: Option<&String>, since: Duration) -> bool {
+    let memberships = &scene.observer.truth.memberships;
+    let history = memberships.get(&scene.restart.network);
+    history.is_some_and(|history| {
+        let mut spans = history.spans(since, scene.issued);
+        spans.any(|(hash, _)| Some(hash) == carried)
+    })
+}
+
 /// R18, R20: at most once for the same reason and membership.
 ///
 /// Where a person took away what is known of restarts meanwhile, nobody can know.
@@ -214,7 +224,9 @@ fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
         let mut network = observer.truth.of(&restart.network);
         // A pod that somebody else has started anew since has lost everybody once more.
         let starts = scene.validator.address.spans(last.at, scene.issued);
-        let is_anew = starts.filter(|(address, _)| address.is_some()).count() > 1;
+        let starts = starts.filter(|(address, _)| address.is_some()).count();
+        let has_ended = scene.validator.address.at(scene.issued).0.is_none();
+        let is_anew = starts > 1 || (starts == 1 && has_ended);
         let is_over = is_anew || network.any(|(_, it)| is_over(it));
         return ensure(is_over, "R7c", "at most one restart an outage", || {
             restart.name.clone()
@@ -227,8 +239,9 @@ fn nobody_is_restarted_twice_for_the_same(scene: &Scene<'_>) -> Check {
         .candidate
         .changes()
         .any(|change| change > last.at);
-    let is_renewed =
-        restart.carried.as_ref() != Some(&last.hash) && restart.carried != last.carried;
+    let is_renewed = restart.carried.as_ref() != Some(&last.hash)
+        && (restart.carried != last.carried
+            || was_the_membership(scene, restart.carried.as_ref(), last.at));
     ensure(
         !is_known
             || has_left
@@ -328,13 +341,17 @@ fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
     let was_known = since + lag <= scene.read
         && lasted.is_some_and(|lasted| lasted > lag)
         && scene.observer.had_one_leader(scene.issued);
+    let settle = scene.observer.plan.policy.settle;
+    // In a bootstrap the members are those that we have written down, some time after we decided on them.
+    let mut validators = scene.observer.truth.of(network);
+    let is_bootstrap = validators.all(|(_, it)| it.was_ready != *it.candidate.now());
     ensure(
-        !was_known || since + scene.observer.plan.policy.settle <= scene.issued,
+        !was_known || is_bootstrap || since + settle <= scene.issued,
         "R21",
         "nothing starts before membership has been unchanged for a while",
         || {
             let (name, since) = (&scene.restart.name, since.as_secs_f64());
-            format!("{name}, changed at {since:.3}")
+            format!("{name}, changed at {since:.3}, and it is to be the same for {settle:?}")
         },
     )
 }
@@ -359,13 +376,13 @@ fn no_quorum_set_is_broken(scene: &Scene<'_>) -> Check {
         let lag = observer.plan.lag();
         let since = scene.issued.saturating_sub(lag);
         let was_out = it.candidate.always(since, scene.issued, Option::is_none);
-        let was_lost = observer
-            .record_lost
-            .is_some_and(|lost| lost >= it.candidate.at(scene.issued).1);
+        let left = it.candidate.at(scene.issued).1;
+        let was_listed = *it.listed.at(left).0;
+        let lost = observer.record_lost.max(observer.members_lost);
+        let was_lost = lost.is_some_and(|lost| lost >= left);
         let node = truth.nodes.get(other);
-        let is_there = gates::DELETED_ARE_REMEMBERED || node.is_some();
         let is_off = node.is_none_or(|node| !node.is_opted_out);
-        is_off && was_out && it.was_listed && !was_lost && is_there
+        is_off && was_out && was_listed && !was_lost
     };
     let since = scene.read.saturating_sub(observer.plan.lag());
     let is_known = |it: &Validator| {
@@ -403,7 +420,10 @@ fn nobody_goes_on_past_one_that_is_stuck(scene: &Scene<'_>) -> Check {
     } = scene;
     let (lag, after) = (observer.plan.lag(), observer.plan.policy.stuck_after);
     let is_stuck = |(name, it): &(&String, &Validator)| {
+        // Whose template is without our restart by now was put back, and is somebody else's.
+        let set = observer.truth.sets.get(*name);
         let uid = it.candidate.now().as_ref();
+        let uid = uid.filter(|_| set.is_some_and(|set| set.restarted_at.is_some()));
         let last = uid.and_then(|uid| observer.restarts.last.get(uid));
         last.is_some_and(|last| {
             last.at + after + lag < *issued

@@ -44,6 +44,13 @@ impl World {
                     self.later(Duration::from_secs(1), most, Undo::Release(pod));
                 }
             }
+            Deed::SpoilNextStart => {
+                if let Some(pod) = self.random.take(&mut pods) {
+                    self.sandbox.hold_next_ready(NAMESPACE, &pod);
+                    let stuck_after = self.plan.policy.stuck_after;
+                    self.later(stuck_after * 2, stuck_after * 4, Undo::Release(pod));
+                }
+            }
             _ => self.move_address(pods).await,
         }
     }

@@ -35,6 +35,7 @@ pub(crate) enum Deed {
     DrainSome,
     DrainAll,
     HoldReady,
+    SpoilNextStart,
     MoveAddress,
     Compact,
     BreakWatches,
@@ -51,7 +52,7 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::Create,
         Self::CreateMany,
         Self::Delete,
@@ -76,6 +77,7 @@ impl Deed {
         Self::DrainSome,
         Self::DrainAll,
         Self::HoldReady,
+        Self::SpoilNextStart,
         Self::MoveAddress,
         Self::Compact,
         Self::BreakWatches,
@@ -136,6 +138,7 @@ impl Deed {
             Self::DrainSome => "pods deleted",
             Self::DrainAll => "all pods deleted",
             Self::HoldReady => "pod not Ready",
+            Self::SpoilNextStart => "next start spoilt",
             Self::MoveAddress => "address handed on",
             Self::Compact => "history compacted",
             Self::BreakWatches => "watches broken",
@@ -209,6 +212,7 @@ impl World {
             | Deed::DrainSome
             | Deed::DrainAll
             | Deed::HoldReady
+            | Deed::SpoilNextStart
             | Deed::MoveAddress => self.disturb_pods(deed).await,
             Deed::Compact
             | Deed::BreakWatches

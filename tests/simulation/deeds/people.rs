@@ -162,6 +162,10 @@ impl World {
                     .await;
             }
             Deed::BreakRecord => {
+                {
+                    let mut observer = self.observer.lock();
+                    observer.members_lost = Some(observer.now());
+                }
                 self.people
                     .merge(What::List, json!({"data": {names::KEY_MEMBERS: "{"}}))
                     .await;

@@ -69,8 +69,10 @@ annotations:
 {{- .Values.webhook.port | default (ternary 9443 10250 .Values.hostNetwork) }}
 {{- end }}
 
+{{- /* Another name where cert-manager makes it: a release that changes its mode keeps clear of what isn't its own. */}}
 {{- define "stellar-peers.tlsSecret" -}}
-{{- .Values.tls.secretName | default (printf "%s-tls" (include "stellar-peers.fullname" .)) }}
+{{- $suffix := eq .Values.tls.mode "certManager" | ternary "cert-manager" "tls" }}
+{{- .Values.tls.secretName | default (printf "%s-%s" (include "stellar-peers.fullname" .) $suffix) }}
 {{- end }}
 
 {{- /* Not empty where the program itself keeps the certificate. */}}

@@ -25,6 +25,9 @@ use crate::{
 };
 
 const SOON: Duration = Duration::from_mins(1);
+const SECRET: &str = "stellar-peers-tls";
+/// What stays when the release is gone.
+const DEFINITION: &str = "customresourcedefinition.apiextensions.k8s.io/stellarnodes.stellar.org";
 /// Rights that only a lost race takes: a patch whose test fails is followed by a look at why.
 const RARELY_USED: [(&str, &str); 1] = [("get", "statefulsets")];
 
@@ -65,6 +68,7 @@ async fn installed_with_default_values_it_does_its_work_with_the_rights_it_has_a
     .await;
     world.end().await;
     installation.elects_again_without_its_lease().await;
+    installation.repairs_its_certificate().await;
 
     assert_eq!(installation.refused(), []);
     let rights = installation.rights().await;
@@ -74,11 +78,37 @@ async fn installed_with_default_values_it_does_its_work_with_the_rights_it_has_a
 
     let after = installation.objects().await;
     let left: Vec<&String> = after.difference(&before).collect();
-    assert_eq!(
-        left,
-        ["customresourcedefinition.apiextensions.k8s.io/stellarnodes.stellar.org"]
-    );
+    assert_eq!(left, [DEFINITION]);
     installation.starts("default", "core-a").await;
+}
+
+/// As under Argo CD, where nothing about a certificate is rendered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a control plane: make e2e"]
+async fn in_mode_self_the_program_makes_the_certificate_and_upgrades_leave_it_alone() {
+    if !keeps_certificates() {
+        return;
+    }
+    let installation = Installation::prepare().await;
+    let before = installation.objects().await;
+    installation.apply("install", &["tls.mode=self"]).await;
+    installation.roll_out().await;
+    installation.injects("default").await;
+    let made = installation.secret(SECRET).await;
+    assert_eq!(made.len(), 4, "{:?}", made.keys());
+    installation
+        .apply("upgrade", &["tls.mode=self", "podLabels.upgrade=one"])
+        .await;
+    installation.roll_out().await;
+    assert_eq!(installation.secret(SECRET).await, made);
+    installation.injects("default").await;
+    installation.repairs_its_certificate().await;
+    installation.passes_its_test().await;
+    assert_eq!(installation.refused(), []);
+    installation.helm(&["uninstall", RELEASE, "--wait"]).await;
+    installation.end_pods().await;
+    let after = installation.objects().await;
+    assert_eq!(after.difference(&before).collect::<Vec<_>>(), [DEFINITION]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -294,6 +324,26 @@ impl Installation {
             holder.is_some_and(|holder| !holder.is_empty())
         })
         .await;
+    }
+
+    /// The Secret is deleted, and another CA written over the registered one: the program puts both right.
+    async fn repairs_its_certificate(&self) {
+        if !keeps_certificates() {
+            return;
+        }
+        self.kubectl(&["delete", "secret", "-n", self.namespace, SECRET])
+            .await;
+        eventually("there is a certificate again", SOON, async || {
+            self.secret(SECRET).await.len() == 4
+        })
+        .await;
+        let scribble =
+            r#"[{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": ""}]"#;
+        let registration = ["patch", "mutatingwebhookconfiguration", RELEASE];
+        let patch = ["--type=json", "-p", scribble];
+        self.kubectl(&[&registration[..], &patch[..]].concat())
+            .await;
+        self.injects("default").await;
     }
 
     /// Ends our program, so that its watches end and are in the audit log, and compares what it asked for with what

@@ -1,6 +1,6 @@
 //! One registration: what the code prints, the chart renders and `webhook-config/` holds.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use serde_json::{Value, json};
 use stellar_peers::admission::registration::{Endpoint, FailurePolicy, Registration};
@@ -96,4 +96,41 @@ async fn the_plain_manifests_register_what_the_program_prints() {
             .kubectl(&["apply", "--dry-run=server", "-k", &folder])
             .await;
     }
+}
+
+/// What a role allows, right by right.
+fn rights(role: &Value) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |rule: &Value, key: &str| rule[key].as_array().cloned().unwrap_or_default();
+    let rules = list(role, "rules");
+    let rights = rules.iter().flat_map(|rule| {
+        let what = list(rule, "resources").iter().map(text).collect::<String>();
+        let names = list(rule, "resourceNames")
+            .iter()
+            .map(text)
+            .collect::<String>();
+        let group = list(rule, "apiGroups").iter().map(text).collect::<String>();
+        let verbs = list(rule, "verbs");
+        verbs
+            .iter()
+            .map(|verb| format!("{} {group}/{what}/{names}", text(verb)))
+            .collect::<Vec<_>>()
+    });
+    rights.collect()
+}
+
+/// With a certificate of somebody else's the chart grants what the documentation tells to grant.
+#[tokio::test]
+#[ignore = "needs helm: make e2e"]
+async fn the_chart_grants_what_the_documentation_tells_to() {
+    let values = ["tls.mode=certManager", "discovery.addressMode=dns"];
+    let objects = render(&values).await.expect("the chart renders");
+    let of_ours = |it: &&Value| {
+        let is_role = it["kind"] == "Role" || it["kind"] == "ClusterRole";
+        is_role && it["metadata"]["annotations"]["helm.sh/hook"].is_null()
+    };
+    let granted: BTreeSet<String> = objects.iter().filter(of_ours).flat_map(rights).collect();
+    let documented = include_str!("../../../../docs/rbac.yaml");
+    let documented: Value = serde_saphyr::from_str(documented).expect("it is YAML");
+    assert_eq!(granted, rights(&documented));
 }

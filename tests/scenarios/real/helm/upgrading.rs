@@ -149,6 +149,69 @@ async fn what_the_program_renewed_no_upgrade_and_no_rollback_puts_back() {
     }
 }
 
+/// What another mode made is in nobody's way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a control plane: make e2e"]
+async fn a_release_can_change_where_its_certificate_comes_from() {
+    let installation = Installation::prepare().await;
+    installation.serve_foreign_kinds().await;
+    installation.apply("install", &[]).await;
+    let existing = [
+        "tls.mode=existing",
+        "tls.secretName=mine",
+        "tls.caBundle=-----BEGIN CERTIFICATE-----",
+    ];
+    let modes: [&[&str]; 6] = [
+        &["tls.mode=certManager"],
+        &["tls.mode=helm"],
+        &["tls.mode=self"],
+        &existing,
+        &["webhook.enabled=false"],
+        &["tls.mode=helm"],
+    ];
+    let made_by_cert_manager = "stellar-peers-cert-manager";
+    let secret = ["create", "secret", "generic", "-n", NAMESPACE];
+    installation
+        .kubectl(&[&secret[..], &[made_by_cert_manager]].concat())
+        .await;
+    for mode in modes {
+        installation.apply("upgrade", mode).await;
+    }
+    assert_eq!(installation.secret(SECRET).await.len(), 4);
+}
+
+/// Helm 4, Flux and Argo CD can apply on the server's side, where what one applied before and leaves out is taken away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a control plane: make e2e"]
+async fn applied_on_the_servers_side_nothing_that_was_renewed_is_taken_away_either() {
+    let installation = Installation::prepare().await;
+    let apply = async |values: &[&str]| {
+        let mut objects = super::rendering::render(values).await.expect("it renders");
+        let of_certificate = ["Secret", "MutatingWebhookConfiguration"];
+        objects.retain(|it| of_certificate.iter().any(|kind| it["kind"] == *kind));
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
+        let file = installation.folder.path().join("rendered.json");
+        std::fs::write(&file, list.to_string()).expect("a file");
+        let file = file.display().to_string();
+        let apply = [
+            "apply",
+            "--server-side",
+            "--field-manager=helm",
+            "-f",
+            &file,
+        ];
+        installation.kubectl(&apply).await;
+    };
+    // As the first revision of mode `helm` renders, and then as a later one does: without a pair.
+    apply(&[]).await;
+    let renewed = installation.renew_as_the_program_does().await;
+    apply(&["tls.mode=self"]).await;
+    let state = installation.certificate_state().await;
+    assert_eq!(state[SECRET], renewed[SECRET]);
+    apply(&["tls.mode=self", "commonLabels.a=b"]).await;
+    assert_eq!(installation.certificate_state().await, state);
+}
+
 impl Installation {
     /// The CA that the registration trusts, once for each webhook.
     async fn authority(&self) -> String {

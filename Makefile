@@ -6,7 +6,7 @@ CONTROL_PLANE := target/control-plane/bin
 # Stories on a real API server mostly wait: more of them at once than there are cores.
 E2E_THREADS ?= 6
 
-.PHONY: help demo test test-hermetic sim mutants e2e control-plane lint deny bench release clean-e2e
+.PHONY: help demo test test-hermetic sim mutants e2e control-plane chart generate lint deny bench release
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -15,6 +15,8 @@ help:
 	@echo 'make mutants        breaks the program in many ways; the simulation has to find each'
 	@echo 'make sim SEEDS=n    clusters in which everything goes wrong, drawn from n seeds; SEED=n tells one of them'
 	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
+	@echo 'make chart          the chart: lint, values, registration, rights; helm upgrades and rollbacks on a real API server'
+	@echo 'make generate       writes what is made from the code: webhook-config, the StellarNode kind, the table of values'
 	@echo 'make lint           format, clippy, documentation, licences and banned crates'
 	@echo 'make bench          latency, throughput and size, in figures'
 	@echo 'make release        the stripped binary'
@@ -40,6 +42,14 @@ control-plane:
 
 e2e: control-plane
 	$(CARGO) test --features sandbox --test scenarios -- --ignored --test-threads=$(E2E_THREADS)
+
+# A part of `make test`, for those who work on the chart. One control plane after the other.
+chart: control-plane
+	$(CARGO) test --features sandbox --test chart
+	$(CARGO) test --features sandbox --test scenarios -- --ignored helm::
+
+generate:
+	UPDATE=1 $(CARGO) test --quiet --features sandbox --test chart
 
 lint:
 	$(CARGO) fmt --check

@@ -78,9 +78,9 @@ fn every_source_file_is_reached_by_a_mod() {
             "src/lib.rs",
             "src/main.rs",
             "tests/tidy.rs",
+            "tests/chart/main.rs",
             "tests/mutants/main.rs",
             "tests/scenarios/main.rs",
-            "tests/simulation/main.rs",
             "tests/simulation/main.rs",
             "benches/discovery/main.rs",
         ]

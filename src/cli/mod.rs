@@ -8,6 +8,7 @@ use crate::{
 };
 
 pub mod certs;
+mod check;
 mod connect;
 #[cfg(feature = "sandbox")]
 pub mod demo;
@@ -15,6 +16,7 @@ mod manifests;
 mod pause;
 mod run;
 
+pub use check::CheckArgs;
 pub use connect::ConnectArgs;
 pub use manifests::ManifestsArgs;
 pub use pause::PauseArgs;
@@ -34,6 +36,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the webhook and the loop.
     Run(Box<RunArgs>),
+    /// Check an installation from inside the cluster.
+    Check(CheckArgs),
     /// Print the `CustomResourceDefinition` of StellarNode.
     Crd(manifests::OutputArgs),
     /// Print the registration of the webhook.
@@ -80,6 +84,7 @@ impl Cli {
     pub async fn execute(self) -> Result<(), Failed> {
         match self.command {
             Command::Run(args) => run::run(*args).await,
+            Command::Check(args) => check::run(&args).await,
             Command::Crd(args) => manifests::print_crd(args),
             Command::Manifests(args) => manifests::print(&args),
             Command::Certs(command) => {

@@ -12,6 +12,7 @@
 mod certificate;
 mod files;
 mod generate;
+mod probe;
 mod store;
 
 use std::{path::PathBuf, sync::Arc};
@@ -22,6 +23,7 @@ pub use self::{
     certificate::{CertificateError, PemPair, ServingCertificate, ValidityWarning},
     files::{load_files, watch_files},
     generate::{Authority, GenerateError, ServingNames},
+    probe::{ProbeError, probe},
     store::{CertificateStore, server_config},
 };
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the binaries of a real Kubernetes control plane, for the tests that want one.
 #
-#   build.sh OUT_DIR [NAME...]     NAME: any of the list below; without names, all but helm
+#   build.sh OUT_DIR [NAME...]     NAME: any of the list below; without names, all
 #
 # What is already there in the right version is left alone, so a second run takes no time.
 # Where KUBEBUILDER_ASSETS names a folder (users of envtest have one), the binaries it holds
@@ -12,7 +12,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Versions of what go.mod can't hold, because each is a main package with its own dependencies.
 kwok_version=v0.7.0
 helm_version=v3.19.5
-default_names=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok)
+default_names=(etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kwok helm)
 
 required() { awk -v module="$1" '$1 == module && $2 ~ /^v/ { print $2; exit }' "$here/go.mod"; }
 kubernetes_version=$(required k8s.io/kubernetes)

@@ -9,6 +9,7 @@
 //! test has a runtime of its own.
 
 mod audit;
+mod egress;
 mod fixtures;
 mod process;
 mod settings;
@@ -16,7 +17,7 @@ mod smoke;
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{self as this_process, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,10 +30,11 @@ use tokio::sync::OnceCell;
 use tokio::time;
 
 pub(crate) use self::audit::AuditEntry;
+use self::egress::Egress;
 pub(crate) use self::fixtures::{create, eventually};
 pub(crate) use self::process::Process;
-use self::settings::Settings;
 pub(crate) use self::settings::User;
+use self::settings::{EGRESS_SOCKET, Settings};
 
 /// From the first fork to all nodes Ready. It takes 4 s on two idle cores.
 const START_DEADLINE: Duration = Duration::from_secs(90);
@@ -87,6 +89,7 @@ pub(crate) struct ControlPlane {
     bin_dir: PathBuf,
     namespaces: AtomicUsize,
     kwok_runs: AtomicUsize,
+    egress: Egress,
     /// In the order of starting; the API server is missing while a test has stopped it.
     processes: Mutex<Vec<Process>>,
 }
@@ -156,6 +159,21 @@ impl ControlPlane {
         command
     }
 
+    /// `helm` as a user, for a test to add arguments to. What it remembers stays in the data folder.
+    pub(crate) fn helm(&self, user: User) -> Command {
+        let mut command = Command::new(self.bin_dir.join("helm"));
+        command.env("KUBECONFIG", self.kubeconfig_for(user));
+        for variable in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(variable, self.settings.path("helm"));
+        }
+        command
+    }
+
+    /// From now on what the API server calls by `asked` (`host:port`) reaches these addresses in turn.
+    pub(crate) fn route(&self, asked: &str, to: &[SocketAddr]) {
+        self.egress.route(asked, to);
+    }
+
     /// What our program asked for so far: as user `stellar-peers`, or under any service account.
     /// An entry may come a moment after its answer; a watch comes when it ends.
     pub(crate) fn audit(&self) -> Vec<AuditEntry> {
@@ -193,6 +211,7 @@ impl ControlPlane {
     async fn start_once(bin_dir: &Path, data_dir: &Path) -> Result<Self, StartError> {
         let settings = Settings::write(data_dir)?;
         let started = Self {
+            egress: Egress::start(&settings.path(EGRESS_SOCKET))?,
             settings,
             bin_dir: bin_dir.to_owned(),
             namespaces: AtomicUsize::new(0),

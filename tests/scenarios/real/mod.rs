@@ -1,10 +1,12 @@
 //! The real rig: our binary as a process of its own, against a real kube-apiserver with its controllers and kwok.
 
 pub(crate) mod control_plane;
+mod helm;
 
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +31,10 @@ use tokio::{
     sync::OnceCell,
 };
 
-use self::control_plane::{AuditEntry, ControlPlane, Process, User};
+use self::{
+    control_plane::{AuditEntry, ControlPlane, Process, User},
+    helm::Installation,
+};
 use crate::{
     ours::{OurRequest, Pace, Webhook},
     world::{Rig, World, kubernetes_object},
@@ -37,9 +42,10 @@ use crate::{
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// A control plane for all stories, or one of a story's own.
+/// A control plane for all stories, one that Helm installed us on, or one of a story's own.
 enum Plane {
     Shared(&'static ControlPlane),
+    Installed(Arc<ControlPlane>),
     Own(
         Box<ControlPlane>,
         #[expect(dead_code, reason = "removed when dropped")] TempDir,
@@ -52,6 +58,7 @@ impl std::ops::Deref for Plane {
     fn deref(&self) -> &ControlPlane {
         match self {
             Self::Shared(plane) => plane,
+            Self::Installed(plane) => plane,
             Self::Own(plane, _) => plane,
         }
     }
@@ -66,6 +73,7 @@ pub(crate) struct RealRig {
     webhook_port: u16,
     ours: Vec<Replica>,
     registered: Option<String>,
+    installation: Option<Arc<Installation>>,
 }
 
 /// One replica of ours.
@@ -88,6 +96,16 @@ pub(crate) async fn world(story: &str) -> World {
         PREPARED.get_or_init(async || prepare(plane).await).await;
         Plane::Shared(plane)
     };
+    world_on(plane, story, None).await
+}
+
+/// A namespace of its own where Helm has installed us: what is registered and runs is what the chart says.
+pub(crate) async fn installed_world(story: &str, installation: &Arc<Installation>) -> World {
+    let plane = Plane::Installed(Arc::clone(&installation.plane));
+    world_on(plane, story, Some(Arc::clone(installation))).await
+}
+
+async fn world_on(plane: Plane, story: &str, installation: Option<Arc<Installation>>) -> World {
     let prefix: String = story.split('_').take(4).collect::<Vec<_>>().join("-");
     let namespace = plane.namespace(&prefix).await;
     let admin = plane.client_for(User::Admin).await;
@@ -99,6 +117,7 @@ pub(crate) async fn world(story: &str) -> World {
         webhook_port: free_port(),
         ours: Vec::new(),
         registered: None,
+        installation,
     };
     World::new(Rig::Real(Box::new(rig)), admin, namespace, Pace::REAL)
 }
@@ -129,6 +148,14 @@ fn free_port() -> u16 {
 impl RealRig {
     /// Starts a replica beside those that run, on ports of its own. The first one's is the webhook that is called.
     pub(crate) fn start_ours(&mut self, flags: &[String]) {
+        if self.installation.is_some() {
+            assert_eq!(
+                flags,
+                Pace::REAL.flags(),
+                "the chart's values say how we run"
+            );
+            return;
+        }
         let number = self.ours.len();
         let webhook_port = if number == 0 {
             self.webhook_port
@@ -189,6 +216,10 @@ impl RealRig {
     }
 
     pub(crate) async fn register(&mut self, how: Webhook) {
+        if self.installation.is_some() {
+            assert_eq!(how, Webhook::Registered, "the chart registers us");
+            return;
+        }
         let url = format!("https://127.0.0.1:{}/mutate", self.webhook_port);
         let registration = Registration {
             endpoint: Endpoint::Url(url.clone()),
@@ -234,6 +265,9 @@ impl RealRig {
     }
 
     pub(crate) async fn is_ready(&self) -> bool {
+        if let Some(installation) = &self.installation {
+            return installation.is_ready().await;
+        }
         for replica in &self.ours {
             let answer = http(replica.http_port, "/readyz").await;
             if !answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
@@ -261,7 +295,8 @@ impl RealRig {
     }
 
     pub(crate) fn requests(&self) -> Vec<OurRequest> {
-        let user = User::StellarPeers.to_string();
+        let installed = self.installation.as_ref();
+        let user = installed.map_or_else(|| User::StellarPeers.to_string(), |it| it.user());
         let ours = self
             .plane
             .audit()
@@ -278,6 +313,9 @@ impl RealRig {
     }
 
     pub(crate) fn log_tail(&self) -> String {
+        if let Some(installation) = &self.installation {
+            return installation.log_tail();
+        }
         let tails = self.ours.iter().map(|replica| replica.process.log_tail());
         tails.collect::<Vec<_>>().join("\n\n")
     }

@@ -18,6 +18,8 @@ pub(crate) struct AuditEntry {
     pub(crate) user_agent: String,
     /// HTTP status.
     pub(crate) code: u16,
+    /// Whether our account has no right to it; a 403 may have other reasons, such as a namespace that is on its way out.
+    pub(crate) is_denied: bool,
     /// Path and query, which hold selectors, the field manager, `dryRun` and the like.
     pub(crate) uri: String,
 }
@@ -54,6 +56,8 @@ struct Event {
     object_ref: Value,
     #[serde(default)]
     response_status: Value,
+    #[serde(default)]
+    annotations: Value,
 }
 
 impl From<Event> for AuditEntry {
@@ -75,6 +79,7 @@ impl From<Event> for AuditEntry {
             code: code
                 .and_then(|code| code.try_into().ok())
                 .unwrap_or_default(),
+            is_denied: event.annotations["authorization.k8s.io/decision"] == "forbid",
             uri: event.request_uri,
         }
     }

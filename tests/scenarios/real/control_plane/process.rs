@@ -16,7 +16,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::LazyLock;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
+use std::time::Duration;
 
+/// How often, and how far apart, a process that was told to end is looked at.
+const TERMINATION_POLLS: u32 = 600;
+const TERMINATION_POLL: Duration = Duration::from_millis(50);
 /// Lines of a log that an error quotes.
 const TAIL_LINES: usize = 15;
 
@@ -36,11 +40,23 @@ impl Process {
         log_dir: &Path,
         arguments: &[String],
     ) -> io::Result<Self> {
+        Self::spawn_with(name, bin_dir, log_dir, arguments, &[])
+    }
+
+    /// The same with environment variables.
+    pub(crate) fn spawn_with(
+        name: &'static str,
+        bin_dir: &Path,
+        log_dir: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+    ) -> io::Result<Self> {
         let log = log_dir.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         let mut command = dying_with_us(&bin_dir.join(name));
         command
             .args(arguments)
+            .envs(environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
@@ -53,12 +69,27 @@ impl Process {
         self.child.try_wait()
     }
 
+    /// Asks it to end, as the kubelet does, and waits for that a while.
+    pub(crate) fn terminate(mut self) -> io::Result<Option<ExitStatus>> {
+        let mut kill = Command::new("kill");
+        kill.args(["-TERM", &self.child.id().to_string()])
+            .status()?;
+        for _ in 0..TERMINATION_POLLS {
+            if let Some(status) = self.ended()? {
+                return Ok(Some(status));
+            }
+            thread::sleep(TERMINATION_POLL);
+        }
+        Ok(None)
+    }
+
     /// Whether its log has this text anywhere.
     pub(crate) fn has_logged(&self, text: &str) -> bool {
         self.log_text().contains(text)
     }
 
-    fn log_text(&self) -> String {
+    /// All that it said.
+    pub(crate) fn log_text(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }

@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
+/// The Unix socket of the proxy between the API server and the cluster.
+pub(crate) const EGRESS_SOCKET: &str = "egress.sock";
+
 /// Whom the API server knows by a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum User {
@@ -57,6 +60,7 @@ impl Settings {
             _ => {}
         }
         fs::write(settings.path("audit-policy.json"), audit_policy())?;
+        fs::write(settings.path("egress.json"), settings.egress())?;
         settings.write_keys().map_err(io::Error::other)??;
         settings.write_users()?;
         Ok(settings)
@@ -96,6 +100,20 @@ impl Settings {
         let range = format!("10.{}.", 64 + run);
         let stages = include_str!("stages.yaml").replace("10.RUN.", &range);
         fs::write(self.path("stages.yaml"), stages)
+    }
+
+    /// What the API server calls in the cluster goes through the proxy on this socket.
+    fn egress(&self) -> String {
+        let transport = json!({ "uds": { "udsName": self.path(EGRESS_SOCKET) } });
+        let configuration = json!({
+            "apiVersion": "apiserver.k8s.io/v1beta1",
+            "kind": "EgressSelectorConfiguration",
+            "egressSelections": [{
+                "name": "cluster",
+                "connection": { "proxyProtocol": "HTTPConnect", "transport": transport },
+            }],
+        });
+        configuration.to_string()
     }
 
     /// A CA, the API server's certificate from it, and the key that signs service account tokens.
@@ -182,6 +200,10 @@ impl Settings {
                 self.path("audit-policy.json").display(),
             ),
             flag("audit-log-path", self.path("audit.log").display()),
+            flag(
+                "egress-selector-config-file",
+                self.path("egress.json").display(),
+            ),
         ]
     }
 

@@ -1,0 +1,346 @@
+//! The kubelet's part: containers of the chart as processes.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{Ipv4Addr, SocketAddr},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::CommandFactory;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Container, PodSpec, Secret},
+};
+use kube::Api;
+use stellar_peers::cli::Cli;
+
+use super::{Installation, RELEASE};
+use crate::real::{
+    control_plane::{Process, eventually},
+    free_port, http,
+};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// One replica.
+pub(crate) struct Pod {
+    process: std::sync::Mutex<Option<Process>>,
+    pub(crate) webhook: Option<SocketAddr>,
+    pub(crate) http_port: u16,
+    /// How long it goes on serving while it is taken out of the Service.
+    pre_stop: Duration,
+    mounts: Vec<Mount>,
+}
+
+/// A mounted Secret.
+struct Mount {
+    secret: String,
+    folder: PathBuf,
+}
+
+impl Installation {
+    /// Starts as many replicas as the Deployment says and puts them behind the Service once they are ready, as a
+    /// rolling update does: each one of before is taken away when a new one is ready.
+    pub(crate) async fn roll_out(&self) {
+        let deployments = Api::<Deployment>::namespaced(self.admin.clone(), self.namespace);
+        let deployment = deployments
+            .get(RELEASE)
+            .await
+            .expect("the chart has a Deployment");
+        let spec = deployment.spec.expect("it has a spec");
+        let template = spec.template.spec.expect("it has pods");
+        let old: Vec<Arc<Pod>> = self.lock().clone();
+        let count = usize::try_from(spec.replicas.unwrap_or(1)).expect("a count");
+        let mut old = old.into_iter();
+        for _ in 0..count {
+            let pod = Arc::new(self.start(&template).await);
+            eventually("a new replica is ready", PATIENCE, async || {
+                self.assert_runs(&pod);
+                pod.is_ready().await
+            })
+            .await;
+            self.lock().push(pod);
+            self.put_behind_service().await;
+            self.take_away(old.next()).await;
+        }
+        for pod in old {
+            self.take_away(Some(pod)).await;
+        }
+    }
+
+    /// Ends all replicas, as the kubelet does for a Deployment that is gone.
+    pub(crate) async fn end_pods(&self) {
+        let pods: Vec<Arc<Pod>> = self.lock().clone();
+        for pod in pods {
+            self.take_away(Some(pod)).await;
+        }
+    }
+
+    /// The Secrets that replicas have mounted, anew: as the kubelet does within a minute.
+    pub(crate) async fn refresh_mounts(&self) {
+        let pods: Vec<Arc<Pod>> = self.lock().clone();
+        for mount in pods.iter().flat_map(|pod| &pod.mounts) {
+            publish(&mount.folder, &self.secret(&mount.secret).await);
+        }
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        let pods: Vec<Arc<Pod>> = self.lock().clone();
+        for pod in &pods {
+            if !pod.is_ready().await {
+                return false;
+            }
+        }
+        !pods.is_empty()
+    }
+
+    pub(crate) fn replicas(&self) -> Vec<Arc<Pod>> {
+        self.lock().clone()
+    }
+
+    pub(crate) fn log_tail(&self) -> String {
+        let tails: Vec<String> = self.lock().iter().map(|pod| pod.log_tail()).collect();
+        tails.join("\n\n")
+    }
+
+    pub(crate) async fn secret(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
+        let secrets = Api::<Secret>::namespaced(self.admin.clone(), self.namespace);
+        let secret = secrets.get_opt(name).await.expect("the API server answers");
+        let data = secret.and_then(|secret| secret.data).unwrap_or_default();
+        data.into_iter()
+            .map(|(key, value)| (key, value.0))
+            .collect()
+    }
+
+    /// Starts the one container of a pod.
+    async fn start(&self, template: &PodSpec) -> Pod {
+        let [container] = &template.containers[..] else {
+            panic!("the pod has one container");
+        };
+        let folder = self.folder.path().join(format!("pod-{}", free_port()));
+        let mounts = self.mount(template, container, &folder).await;
+        let (webhook, http_port) = (
+            SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())),
+            free_port(),
+        );
+        let mut arguments = container.args.clone().unwrap_or_default();
+        let serves = arguments
+            .iter()
+            .any(|it| it.starts_with("--webhook-listen="));
+        for argument in &mut arguments {
+            let Some((flag, value)) = argument.split_once('=') else {
+                continue;
+            };
+            let here = match flag {
+                "--webhook-listen" => webhook.to_string(),
+                "--http-listen" => format!("127.0.0.1:{http_port}"),
+                _ => match mounts.iter().find(|(path, _)| path == value) {
+                    Some((_, mount)) => mount.folder.display().to_string(),
+                    None => continue,
+                },
+            };
+            *argument = format!("{flag}={here}");
+        }
+        self.as_this_program_takes_them(&mut arguments, &folder)
+            .await;
+        let account = template
+            .service_account_name
+            .as_deref()
+            .unwrap_or("default");
+        let environment = self.environment(container, account).await;
+        let process = spawn(&folder, &arguments, &environment);
+        Pod {
+            process: std::sync::Mutex::new(Some(process)),
+            webhook: serves.then_some(webhook),
+            http_port,
+            pre_stop: pre_stop(container),
+            mounts: mounts.into_iter().map(|(_, mount)| mount).collect(),
+        }
+    }
+
+    /// A program that doesn't keep its certificate itself yet reads the one that Helm made, from files.
+    ///
+    /// To go once `run` has `--tls-mode`.
+    async fn as_this_program_takes_them(&self, arguments: &mut Vec<String>, folder: &Path) {
+        if keeps_certificates() {
+            return;
+        }
+        let is_self = arguments.iter().any(|it| it == "--tls-mode=self");
+        let secret = arguments
+            .iter()
+            .find_map(|it| it.strip_prefix("--tls-secret="))
+            .map(str::to_owned);
+        let newer = [
+            "--tls-mode",
+            "--tls-secret",
+            "--tls-service",
+            "--webhook-configuration",
+            "--tls-lifetime",
+            "--tls-ca-lifetime",
+        ];
+        arguments.retain(|it| !newer.contains(&it.split('=').next().unwrap_or_default()));
+        if let Some(secret) = secret.filter(|_| is_self) {
+            let folder = folder.join("made-by-helm");
+            publish(&folder, &self.secret(&secret).await);
+            arguments.push(format!("--tls-dir={}", folder.display()));
+        }
+    }
+
+    /// The Secrets that the container mounts, with the paths at which it looks for them.
+    async fn mount(
+        &self,
+        template: &PodSpec,
+        container: &Container,
+        folder: &Path,
+    ) -> Vec<(String, Mount)> {
+        let mut mounts = Vec::new();
+        for mount in container.volume_mounts.iter().flatten() {
+            let volume = template
+                .volumes
+                .iter()
+                .flatten()
+                .find(|volume| volume.name == mount.name);
+            let secret = volume.and_then(|volume| volume.secret.as_ref()?.secret_name.clone());
+            let secret = secret.expect("the chart mounts Secrets and nothing else");
+            let folder = folder.join(&mount.name);
+            publish(&folder, &self.secret(&secret).await);
+            mounts.push((mount.mount_path.clone(), Mount { secret, folder }));
+        }
+        mounts
+    }
+
+    /// The container's environment, and a kubeconfig with a token of its account.
+    pub(super) async fn environment(
+        &self,
+        container: &Container,
+        account: &str,
+    ) -> Vec<(String, String)> {
+        let kubeconfig = self
+            .plane
+            .kubeconfig_for_service_account(self.namespace, account)
+            .await;
+        let given = container.env.iter().flatten();
+        let given =
+            given.filter_map(|variable| Some((variable.name.clone(), variable.value.clone()?)));
+        let access = (
+            "STELLAR_PEERS_KUBECONFIG".to_owned(),
+            kubeconfig.display().to_string(),
+        );
+        given.chain([access]).collect()
+    }
+
+    /// The Service's endpoints are the replicas that there are.
+    async fn put_behind_service(&self) {
+        let endpoints: Vec<SocketAddr> = self.lock().iter().filter_map(|pod| pod.webhook).collect();
+        for asked in self.asked().await {
+            self.plane.route(&asked, &endpoints);
+        }
+    }
+
+    /// Out of the Service, then the hook before the stop, then the signal.
+    async fn take_away(&self, pod: Option<Arc<Pod>>) {
+        let Some(pod) = pod else { return };
+        self.lock().retain(|other| !Arc::ptr_eq(other, &pod));
+        let services = Api::<k8s_openapi::api::core::v1::Service>::namespaced(
+            self.admin.clone(),
+            self.namespace,
+        );
+        if services.get_opt(RELEASE).await.is_ok_and(|it| it.is_some()) {
+            self.put_behind_service().await;
+        }
+        tokio::time::sleep(pod.pre_stop).await;
+        let process = pod.process.lock().expect("nobody panicked").take();
+        let ending = tokio::task::spawn_blocking(move || process.map(Process::terminate));
+        let ended = ending
+            .await
+            .expect("the thread ends")
+            .expect("it ran")
+            .expect("it can be waited for");
+        let ended = ended.expect("it ended in time");
+        assert!(ended.success(), "a replica that was told to stop: {ended}");
+    }
+
+    fn assert_runs(&self, pod: &Pod) {
+        let mut process = pod.process.lock().expect("nobody panicked");
+        let Some(process) = process.as_mut() else {
+            return;
+        };
+        let ended = process.ended().expect("it is our child");
+        assert!(
+            ended.is_none(),
+            "a replica ended with {ended:?}:\n{}",
+            process.log_tail()
+        );
+        let _ = self;
+    }
+}
+
+impl Pod {
+    async fn is_ready(&self) -> bool {
+        let answer = http(self.http_port, "/readyz").await;
+        answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    pub(super) fn log(&self) -> String {
+        let process = self.process.lock().expect("nobody panicked");
+        process.as_ref().map(Process::log_text).unwrap_or_default()
+    }
+
+    fn log_tail(&self) -> String {
+        let process = self.process.lock().expect("nobody panicked");
+        process.as_ref().map(Process::log_tail).unwrap_or_default()
+    }
+}
+
+/// Whether `run` has this flag.
+pub(super) fn run_has(flag: &str) -> bool {
+    let cli = Cli::command();
+    let run = cli.find_subcommand("run").expect("there is run");
+    run.get_arguments().any(|it| it.get_long() == Some(flag))
+}
+
+/// Whether the program makes and renews its certificate itself.
+pub(super) fn keeps_certificates() -> bool {
+    run_has("tls-mode")
+}
+
+pub(super) fn spawn(
+    folder: &Path,
+    arguments: &[String],
+    environment: &[(String, String)],
+) -> Process {
+    fs::create_dir_all(folder).expect("a folder");
+    let binary = Path::new(env!("CARGO_BIN_EXE_stellar-peers"));
+    let bin_dir = binary.parent().expect("a binary is in a folder");
+    let process = Process::spawn_with("stellar-peers", bin_dir, folder, arguments, environment);
+    process.expect("our binary starts")
+}
+
+fn pre_stop(container: &Container) -> Duration {
+    let hook = container
+        .lifecycle
+        .as_ref()
+        .and_then(|it| it.pre_stop.as_ref());
+    let sleep = hook
+        .and_then(|it| it.sleep.as_ref())
+        .map_or(0, |it| it.seconds);
+    Duration::from_secs(sleep.try_into().expect("not negative"))
+}
+
+/// A Secret's keys as the kubelet lays them out: file → `..data/file` → `..<date>/file`, swapped at once.
+fn publish(mount: &Path, data: &BTreeMap<String, Vec<u8>>) {
+    let version = format!("..{}", free_port());
+    fs::create_dir_all(mount.join(&version)).expect("a folder");
+    for (name, content) in data {
+        fs::write(mount.join(&version).join(name), content).expect("a file");
+    }
+    symlink(&version, mount.join("..data_tmp")).expect("a link");
+    fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("a link");
+    for name in data.keys().filter(|name| !mount.join(name).exists()) {
+        symlink(Path::new("..data").join(name), mount.join(name)).expect("a link");
+    }
+}

@@ -1,6 +1,6 @@
 //! Wiring of `run`: flags into settings, listeners, supervision, drain. The one file that knows all others.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ArgAction;
 use kube::Client;
@@ -20,7 +20,7 @@ use crate::{
     domain::node::NodeName,
     engine::{Election, Engine, Settings, identity},
     observe::health::{self, Condition, Health},
-    tls::{self, CertificateStore, TlsArgs},
+    tls::{self, CertificateStore, Keeper, TlsArgs, TlsMode},
 };
 
 /// How often the certificate's files are looked at.
@@ -103,6 +103,9 @@ pub enum AppError {
         "the webhook has no usable certificate; `stellar-peers certs` makes one, --no-webhook does without"
     )]
     Certificate(#[source] tls::CertificateError),
+    /// The flags of --tls-mode self do not fit together.
+    #[error(transparent)]
+    Lifetimes(#[from] tls::ShortAuthority),
     /// A part of the service ended, which none does by itself.
     #[error("{0} ended unexpectedly; the process ends, so that it is started anew")]
     Ended(&'static str),
@@ -114,10 +117,31 @@ pub struct App {
     engine: Engine,
     stopping: watch::Sender<bool>,
     clock: Clock,
-    tls: TlsArgs,
     certificates: Arc<CertificateStore>,
+    renewal: Renewal,
     webhook: Option<TcpListener>,
     http: TcpListener,
+}
+
+/// Who fills the store of certificates.
+#[derive(Debug)]
+enum Renewal {
+    /// Somebody else, who writes files.
+    Files(PathBuf),
+    /// We ourselves.
+    Own(Box<Keeper>),
+}
+
+impl Renewal {
+    async fn run(self, certificates: Arc<CertificateStore>, clock: Clock) -> Infallible {
+        match self {
+            Self::Files(folder) => {
+                let wall = move || clock.now().wall;
+                tls::watch_files(folder, certificates, CERTIFICATE_INTERVAL, wall).await
+            }
+            Self::Own(keeper) => keeper.run().await,
+        }
+    }
 }
 
 impl App {
@@ -127,22 +151,38 @@ impl App {
     /// [`AppError`].
     pub async fn build(args: AppArgs, client: Client, clock: Clock) -> Result<Self, AppError> {
         let certificates = Arc::new(CertificateStore::default());
+        let settings = args.settings(client.default_namespace());
+        let renewal = match args.tls.tls_mode {
+            TlsMode::Files => Renewal::Files(args.tls.tls_dir.clone()),
+            TlsMode::Own => {
+                let (own, domain) = (
+                    args.own_namespace_or(client.default_namespace()),
+                    &args.discovery.cluster_domain,
+                );
+                let keeper = args.tls.keeper(own, domain, args.dry_run)?;
+                let store = Arc::clone(&certificates);
+                Renewal::Own(Box::new(Keeper::new(client.clone(), keeper, store, clock)))
+            }
+        };
         let mut webhook = None;
         if !args.no_webhook {
-            certificates
-                .replace(tls::load_files(&args.tls.tls_dir).map_err(AppError::Certificate)?);
+            if let Renewal::Files(folder) = &renewal {
+                certificates.replace(tls::load_files(folder).map_err(AppError::Certificate)?);
+            }
             webhook = Some(listen(args.webhook_listen, "--webhook-listen").await?);
         }
         let http = listen(args.http_listen, "--http-listen").await?;
         let (stopping, _) = watch::channel(false);
-        let settings = args.settings(client.default_namespace());
         let engine = Engine::start(client, settings, clock);
+        if webhook.is_some() {
+            engine.metrics.tell_of(Arc::clone(&certificates));
+        }
         Ok(Self {
             engine,
             stopping,
             clock,
-            tls: args.tls,
             certificates,
+            renewal,
             webhook,
             http,
         })
@@ -178,8 +218,8 @@ impl App {
             mut engine,
             stopping,
             clock,
-            tls,
             certificates,
+            renewal,
             webhook,
             http,
         } = self;
@@ -206,12 +246,7 @@ impl App {
                 router,
                 stopping.subscribe(),
             ));
-            watcher.spawn(tls::watch_files(
-                tls.tls_dir,
-                certificates,
-                CERTIFICATE_INTERVAL,
-                move || clock.now().wall,
-            ));
+            watcher.spawn(renewal.run(certificates, clock));
         }
         let ended = tokio::select! {
             () = stop => None,
@@ -284,10 +319,15 @@ fn health(engine: &Engine, certificates: Option<Arc<CertificateStore>>) -> Arc<H
 }
 
 impl AppArgs {
+    /// Where what is ours alone is kept.
+    fn own_namespace_or<'a>(&'a self, account_namespace: &'a str) -> &'a str {
+        self.own_namespace.as_deref().unwrap_or(account_namespace)
+    }
+
     /// The flags as the engine takes them. `account_namespace` is that of the account in use.
     #[must_use]
     pub fn settings(&self, account_namespace: &str) -> Settings {
-        let own_namespace = self.own_namespace.as_deref().unwrap_or(account_namespace);
+        let own_namespace = self.own_namespace_or(account_namespace);
         let identity = identity();
         let writer = format!("{own_namespace}/{}", names::STELLAR_PEERS);
         let election = Election {

@@ -24,8 +24,8 @@ use crate::{
 
 /// The ConfigMap in our words.
 pub(super) const LIST: &str = "ConfigMap stellar-peers";
-/// No ConfigMap has this version: an apply that names it makes one or meets a conflict (seen on kube-apiserver 1.35).
-const VERSION_OF_NONE: &str = "1";
+/// No object has this version: an apply that names it makes one or meets a conflict (seen on kube-apiserver 1.35).
+pub(crate) const VERSION_OF_NONE: &str = "1";
 
 /// What the API server finds wrong with a list, in our words.
 fn refused_list(error: ReconcileError) -> ReconcileError {

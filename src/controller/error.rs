@@ -180,7 +180,7 @@ pub async fn request<T>(
 
 /// A patch that names another object than the one that is there now: of another uid, or changed in between. The API
 /// server calls that invalid; reading again tells.
-pub(super) fn moved_on(error: ReconcileError) -> ReconcileError {
+pub(crate) fn moved_on(error: ReconcileError) -> ReconcileError {
     match error {
         ReconcileError::Api { source, what, .. } if is_invalid(&source) => {
             ReconcileError::Conflict { what }

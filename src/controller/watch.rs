@@ -39,11 +39,24 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// The waits between attempts of one watch. Without randomness, so that a simulation can be repeated: the few watches
 /// of a few replicas are no herd.
 #[derive(Debug)]
-struct Retry(Duration);
+pub(crate) struct Retry {
+    next: Duration,
+    longest: Duration,
+}
+
+impl Retry {
+    /// Waits that grow to this one.
+    pub(crate) const fn up_to(longest: Duration) -> Self {
+        Self {
+            next: RETRY_MIN,
+            longest,
+        }
+    }
+}
 
 impl Default for Retry {
     fn default() -> Self {
-        Self(RETRY_MIN)
+        Self::up_to(RETRY_MAX)
     }
 }
 
@@ -51,14 +64,14 @@ impl Iterator for Retry {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let next = (self.0 * 2).min(RETRY_MAX);
-        Some(std::mem::replace(&mut self.0, next))
+        let next = (self.next * 2).min(self.longest);
+        Some(std::mem::replace(&mut self.next, next))
     }
 }
 
 impl Backoff for Retry {
     fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self::up_to(self.longest);
     }
 }
 

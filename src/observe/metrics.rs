@@ -1,6 +1,10 @@
 //! Metrics in Prometheus's text form. Each name begins with `stellar_peers_`; docs/metrics.md lists them.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -15,6 +19,7 @@ use super::{Board, Summary};
 use crate::{
     controller::{error::ReconcileError, lease::Leadership, reconcile::Outcome},
     domain::rollout::Stale,
+    tls::CertificateStore,
 };
 
 /// How an admission ended. The whole label space: a new value is a new variant.
@@ -53,10 +58,14 @@ struct ReasonLabels {
     reason: &'static str,
 }
 
+/// The store whose certificate the webhook serves, once there is one.
+type Served = Arc<OnceLock<Arc<CertificateStore>>>;
+
 /// All counters of this process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    certificates: Served,
     admissions: Family<AdmissionLabels, Counter>,
     admission_duration: Histogram,
     passes: Family<PassLabels, Counter>,
@@ -80,6 +89,7 @@ impl Metrics {
             errors: Family::default(),
             restarts: Family::default(),
             list_changes: Counter::default(),
+            certificates: Served::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -119,11 +129,20 @@ impl Metrics {
             "Times a peer list was written with other peers",
             metrics.list_changes.clone(),
         );
-        registry.register_collector(Box::new(Live { board, leadership }));
+        registry.register_collector(Box::new(Live {
+            board,
+            leadership,
+            certificates: Arc::clone(&metrics.certificates),
+        }));
         Self {
             registry,
             ..metrics
         }
+    }
+
+    /// Tells of this store's certificate from now on.
+    pub fn tell_of(&self, certificates: Arc<CertificateStore>) {
+        self.certificates.get_or_init(|| certificates);
     }
 
     /// Counts one admission.
@@ -180,6 +199,7 @@ type Figure = (&'static str, &'static str, fn(&Summary) -> usize);
 struct Live {
     board: Arc<Board>,
     leadership: Leadership,
+    certificates: Served,
 }
 
 impl Collector for Live {
@@ -218,6 +238,16 @@ impl Collector for Live {
             "Members that are due for a restart and wait, by reason",
             held,
         )?;
+        let served = self.certificates.get().and_then(|store| store.current());
+        if let Some(certificate) = served {
+            let ends = ConstGauge::new(certificate.not_after().as_second());
+            let (name, help) = (
+                "certificate_expiry_timestamp",
+                "When the webhook's certificate ends",
+            );
+            let unit = Some(&Unit::Seconds);
+            ends.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)?;
+        }
         let leads = ConstGauge::new(i64::from(self.leadership.is_held()));
         let help = "Whether this replica runs the loop (1) or not (0)";
         leads.encode(encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?)

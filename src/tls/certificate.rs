@@ -75,6 +75,10 @@ impl ServingCertificate {
         })
     }
 
+    pub(super) const fn not_before(&self) -> Timestamp {
+        self.validity.not_before
+    }
+
     /// When it expires. A date beyond what [`Timestamp`] holds (the end of the year 9999, X.509's
     /// "never") is that type's last instant.
     #[must_use]

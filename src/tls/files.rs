@@ -140,10 +140,7 @@ mod tests {
     use std::{future::Future, os::unix::fs::symlink};
 
     use super::*;
-    use crate::tls::{
-        TlsArgs,
-        generate::tests::{DAY, NOON, authority, names},
-    };
+    use crate::tls::generate::tests::{DAY, NOON, authority, names};
 
     const INTERVAL: Duration = Duration::from_millis(5);
 
@@ -245,10 +242,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_named_with_the_way_out() {
         let dir = tempfile::tempdir().unwrap();
-        let args = TlsArgs {
-            tls_dir: dir.path().to_owned(),
-        };
-        let error = load_files(&args.tls_dir).unwrap_err().to_string();
+        let error = load_files(dir.path()).unwrap_err().to_string();
         assert!(error.contains(CERTIFICATE_FILE) && error.contains("--tls-dir"));
     }
 }

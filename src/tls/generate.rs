@@ -13,7 +13,7 @@ use x509_parser::parse_x509_certificate;
 use super::{PemPair, certificate::Validity};
 
 /// How far before `now` a certificate starts to be valid: nodes' clocks differ.
-const CLOCK_SKEW: Duration = Duration::from_hours(1);
+pub(super) const CLOCK_SKEW: Duration = Duration::from_hours(1);
 
 /// Whom a serving certificate is for.
 #[derive(Clone, Debug)]
@@ -134,6 +134,12 @@ impl Authority {
             certificate: certificate.pem().into_bytes(),
             key: key.serialize_pem().into_bytes(),
         })
+    }
+
+    /// Its last instant: nothing that it signs is valid beyond.
+    #[must_use]
+    pub const fn not_after(&self) -> Timestamp {
+        self.not_after
     }
 
     /// The CA's certificate: the `caBundle` of a webhook registration. No secret.

@@ -1,28 +1,37 @@
 //! Where the webhook's certificate comes from, and how TLS is spoken with it.
 //!
 //! A [`CertificateStore`] holds the pair that new handshakes use. Whoever owns the certificates
-//! fills it: today [`watch_files`], from a mounted folder. [`server_config`] reads it at each
-//! handshake, so a renewed pair needs no restart and cuts no connection. [`Authority`] makes
-//! certificates for those who have nobody else to make them.
+//! fills it: [`watch_files`] from a mounted folder, or a [`Keeper`], which makes them itself.
+//! [`server_config`] reads it at each handshake, so a renewed pair needs no restart and cuts no
+//! connection. [`Authority`] makes certificates for those who have nobody else to make them.
 //!
 //! Invariants: a pair that cannot be parsed, or whose key belongs to another certificate, never
 //! replaces one that works; no private key is ever logged, not even through `Debug`; nothing here
-//! reads the clock or the process-wide crypto provider.
+//! reads a clock of its own or the process-wide crypto provider.
 
+mod args;
+mod bundle;
 mod certificate;
 mod files;
 mod generate;
+mod holding;
+mod keeper;
 mod probe;
+mod registered;
+pub mod rotation;
 mod store;
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use self::{
+    args::{ShortAuthority, TlsArgs, TlsMode},
+    bundle::AuthorityId,
     certificate::{CertificateError, PemPair, ServingCertificate, ValidityWarning},
     files::{load_files, watch_files},
     generate::{Authority, GenerateError, ServingNames},
+    keeper::{Keeper, KeeperSettings},
     probe::{ProbeError, probe},
     store::{CertificateStore, server_config},
 };
@@ -37,35 +46,8 @@ pub const KEY_FILE: &str = "tls.key";
 /// certificate bought elsewhere has none.
 pub const AUTHORITY_FILE: &str = "ca.crt";
 
-/// Where the webhook's certificate is.
-#[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "TLS")]
-pub struct TlsArgs {
-    /// Folder with tls.crt, tls.key and, where the issuer gives one, ca.crt. Renewed files are
-    /// taken up within seconds, without a restart.
-    #[arg(
-        long,
-        env = "STELLAR_PEERS_TLS_DIR",
-        value_name = "DIR",
-        default_value = "/tls"
-    )]
-    pub tls_dir: PathBuf,
-}
-
 /// The one set of algorithms that this crate uses. Named here and passed on everywhere, so that
 /// no test and no embedding program has to install a process-wide default first.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{Args as _, Command};
-
-    use super::TlsArgs;
-
-    #[test]
-    fn the_arguments_are_well_formed() {
-        TlsArgs::augment_args(Command::new("run")).debug_assert();
-    }
 }

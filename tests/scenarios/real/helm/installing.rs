@@ -15,10 +15,7 @@ use kube::{
 use serde_json::json;
 use stellar_peers::{api::names, sandbox::fixtures};
 
-use super::{
-    Installation, NAMESPACE, RELEASE,
-    pods::{keeps_certificates, spawn},
-};
+use super::{Installation, NAMESPACE, RELEASE, pods::spawn};
 use crate::{
     real::{control_plane::eventually, installed_world},
     stories,
@@ -86,9 +83,6 @@ async fn installed_with_default_values_it_does_its_work_with_the_rights_it_has_a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a control plane: make e2e"]
 async fn in_mode_self_the_program_makes_the_certificate_and_upgrades_leave_it_alone() {
-    if !keeps_certificates() {
-        return;
-    }
     let installation = Installation::prepare().await;
     let before = installation.objects().await;
     installation.apply("install", &["tls.mode=self"]).await;
@@ -328,9 +322,6 @@ impl Installation {
 
     /// The Secret is deleted, and another CA written over the registered one: the program puts both right.
     async fn repairs_its_certificate(&self) {
-        if !keeps_certificates() {
-            return;
-        }
         self.kubectl(&["delete", "secret", "-n", self.namespace, SECRET])
             .await;
         eventually("there is a certificate again", SOON, async || {
@@ -383,15 +374,8 @@ impl Installation {
         let mut rights = BTreeSet::new();
         for rule in rules {
             for resource in rule.resources.iter().flatten() {
-                let is_for_later = !keeps_certificates()
-                    && ["secrets", "mutatingwebhookconfigurations"].contains(&resource.as_str());
-                if !is_for_later {
-                    rights.extend(
-                        rule.verbs
-                            .iter()
-                            .map(|verb| (verb.clone(), resource.clone())),
-                    );
-                }
+                let verbs = rule.verbs.iter();
+                rights.extend(verbs.map(|verb| (verb.clone(), resource.clone())));
             }
         }
         rights

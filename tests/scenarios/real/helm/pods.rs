@@ -10,13 +10,11 @@ use std::{
     time::Duration,
 };
 
-use clap::CommandFactory;
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{Container, PodSpec, Secret},
 };
 use kube::Api;
-use stellar_peers::cli::Cli;
 
 use super::{Installation, RELEASE};
 use crate::real::{
@@ -145,8 +143,6 @@ impl Installation {
             };
             *argument = format!("{flag}={here}");
         }
-        self.as_this_program_takes_them(&mut arguments, &folder)
-            .await;
         let account = template
             .service_account_name
             .as_deref()
@@ -159,34 +155,6 @@ impl Installation {
             http_port,
             pre_stop: pre_stop(container),
             mounts: mounts.into_iter().map(|(_, mount)| mount).collect(),
-        }
-    }
-
-    /// A program that doesn't keep its certificate itself yet reads the one that Helm made, from files.
-    ///
-    /// To go once `run` has `--tls-mode`.
-    async fn as_this_program_takes_them(&self, arguments: &mut Vec<String>, folder: &Path) {
-        if keeps_certificates() {
-            return;
-        }
-        let is_self = arguments.iter().any(|it| it == "--tls-mode=self");
-        let secret = arguments
-            .iter()
-            .find_map(|it| it.strip_prefix("--tls-secret="))
-            .map(str::to_owned);
-        let newer = [
-            "--tls-mode",
-            "--tls-secret",
-            "--tls-service",
-            "--webhook-configuration",
-            "--tls-lifetime",
-            "--tls-ca-lifetime",
-        ];
-        arguments.retain(|it| !newer.contains(&it.split('=').next().unwrap_or_default()));
-        if let Some(secret) = secret.filter(|_| is_self) {
-            let folder = folder.join("made-by-helm");
-            publish(&folder, &self.secret(&secret).await);
-            arguments.push(format!("--tls-dir={}", folder.display()));
         }
     }
 
@@ -294,18 +262,6 @@ impl Pod {
         let process = self.process.lock().expect("nobody panicked");
         process.as_ref().map(Process::log_tail).unwrap_or_default()
     }
-}
-
-/// Whether `run` has this flag.
-pub(super) fn run_has(flag: &str) -> bool {
-    let cli = Cli::command();
-    let run = cli.find_subcommand("run").expect("there is run");
-    run.get_arguments().any(|it| it.get_long() == Some(flag))
-}
-
-/// Whether the program makes and renews its certificate itself.
-pub(super) fn keeps_certificates() -> bool {
-    run_has("tls-mode")
 }
 
 pub(super) fn spawn(

@@ -6,7 +6,7 @@ use stellar_peers::{cli::Cli, sandbox::fixtures};
 use tokio::process::Command;
 
 use super::{Installation, NAMESPACE, RELEASE, chart};
-use crate::real::{control_plane::ControlPlane, helm::pods::keeps_certificates};
+use crate::real::control_plane::ControlPlane;
 
 /// Values that people may set together. What names no mode is rendered in each that needs nothing else.
 const MATRIX: &[&[&str]] = &[
@@ -200,25 +200,7 @@ async fn the_program_takes_the_arguments_of_the_chart() {
                 .as_array()
                 .expect("it has arguments");
             let arguments = arguments.iter().filter_map(Value::as_str);
-            // To go once `run` has these flags.
-            let newer = [
-                "--tls-mode=",
-                "--tls-secret=",
-                "--tls-service=",
-                "--webhook-configuration=",
-                "--tls-lifetime=",
-                "--tls-ca-lifetime=",
-            ];
-            let is_known = |it: &&str| {
-                keeps_certificates()
-                    || kind == "Pod"
-                    || !newer.iter().any(|flag| it.starts_with(flag))
-            };
-            let parsed = Cli::try_parse_from(
-                ["stellar-peers"]
-                    .into_iter()
-                    .chain(arguments.filter(is_known)),
-            );
+            let parsed = Cli::try_parse_from(["stellar-peers"].into_iter().chain(arguments));
             assert!(parsed.is_ok(), "{values:?}: {}", parsed.unwrap_err());
         }
     }

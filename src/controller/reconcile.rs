@@ -192,15 +192,18 @@ async fn write_list(
     };
     let stored = snapshot.config_map.as_deref();
     let at = context.clock.now().wall;
+    let stores = &context.stores;
+    let before = stores.config_map(namespace);
     let written = apply::apply_list(&context.client, namespace, list, stored, at).await;
     if let Err(ReconcileError::Conflict { .. }) = &written {
         // The stores may have missed what is there now, and nothing tells them of it again.
+        let before = stores.config_map(namespace);
         let now = read_list(&context.client, namespace).await?;
-        context.stores.put_config_map(namespace, now);
+        stores.take_config_map_over(namespace, before.as_ref(), now);
     }
     let written = written?;
     // The watch brings the same soon; until then nobody should decide on the old one.
-    context.stores.config_maps.apply(namespace, (), written);
+    stores.take_config_map_over(namespace, before.as_ref(), Some(written));
     let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
     if stored.and_then(|stored| stored.known_peers.as_ref()) == Some(&list.known_peers) {
         debug!(namespace, "Wrote the record; the list is the same");

@@ -140,13 +140,14 @@ impl Pass<'_> {
                 age < DECISION_AGE_MAX && context.leadership.is_held()
             },
         };
+        let before = context.stores.config_map(namespace);
         let result = match turn::restart(errand, fresh, start).await {
             Ok(carried) => {
                 let (memory, generation) = (&mut state.memory, carried.generation);
                 memory.started(&start.network, &start.node, &start.uid, generation);
                 // The watch brings the same soon; until then nobody should decide on the old one.
-                let lists = &context.stores.config_maps;
-                lists.apply(namespace, (), carried.written);
+                let (stores, written) = (&context.stores, Some(carried.written));
+                stores.take_config_map_over(namespace, before.as_ref(), written);
                 self.tell_start(start);
                 Ok(())
             }

@@ -54,6 +54,29 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         true
     }
 
+    /// Takes over what a request past the watches brought, unless the watch has brought something since `before`, which
+    /// was here when the request was sent: that may be newer, and is never told again.
+    pub fn take_over(&self, namespace: &str, name: K, before: Option<&Arc<V>>, view: Option<V>) {
+        let mut views = self.write();
+        let present = views.get(namespace).and_then(|views| views.get(&name));
+        let is_unchanged = match (present, before) {
+            (Some(present), Some(before)) => Arc::ptr_eq(present, before),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_unchanged {
+            return;
+        }
+        let of_namespace = views.entry(namespace.to_owned()).or_default();
+        match view {
+            Some(view) => drop(of_namespace.insert(name, Arc::new(view))),
+            None => drop(of_namespace.remove(&name)),
+        }
+        if of_namespace.is_empty() {
+            views.remove(namespace);
+        }
+    }
+
     /// Forgets a view; tells whether there was one.
     pub fn delete(&self, namespace: &str, name: &K) -> bool {
         let mut views = self.write();
@@ -165,12 +188,14 @@ impl Stores {
         })
     }
 
-    /// Takes a list over that was read or written past the watches.
-    pub fn put_config_map(&self, namespace: &str, list: Option<ConfigMapView>) {
-        match list {
-            Some(list) => drop(self.config_maps.apply(namespace, (), list)),
-            None => drop(self.config_maps.delete(namespace, &())),
-        }
+    /// Takes a list over that was read or written past the watches, by a request that was sent when `before` was here.
+    pub fn take_config_map_over(
+        &self,
+        namespace: &str,
+        before: Option<&Arc<ConfigMapView>>,
+        list: Option<ConfigMapView>,
+    ) {
+        self.config_maps.take_over(namespace, (), before, list);
     }
 
     /// The list of a namespace.
@@ -201,6 +226,21 @@ mod tests {
         assert!(store.apply("ns", "a".to_owned(), 2));
         assert!(store.delete("ns", &"a".to_owned()));
         assert!(!store.delete("ns", &"a".to_owned()));
+    }
+
+    #[test]
+    fn a_late_answer_never_takes_the_place_of_what_the_watch_has_brought_since() {
+        let store = Store::<&str, u8>::default();
+        store.apply("one", "a", 1);
+        let before = store.get("one", &"a");
+        store.take_over("one", "a", before.as_ref(), Some(2));
+        assert_eq!(store.get("one", &"a").as_deref(), Some(&2));
+        store.take_over("one", "a", before.as_ref(), Some(3));
+        store.take_over("one", "a", None, None);
+        assert_eq!(store.get("one", &"a").as_deref(), Some(&2));
+        let before = store.get("one", &"a");
+        store.take_over("one", "a", before.as_ref(), None);
+        assert_eq!(store.namespaces(), BTreeSet::new());
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct Notes {
     pub turns: BTreeMap<String, Turn>,
     /// Hashes that count as the present ones, by network.
     pub keys: BTreeMap<String, String>,
-    /// Validators that are gone and that quorum sets still name, by network.
+    /// Validators that were candidates, are none now, and that quorum sets still name, by network.
     pub departed: BTreeMap<String, BTreeSet<String>>,
     /// The record was made anew, and who is a member is not certain yet.
     pub record_lost: bool,

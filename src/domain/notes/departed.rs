@@ -6,16 +6,12 @@ use super::Look;
 use crate::domain::{
     node::{Network, NodeName},
     quorum::{Directory, QuorumSet, Resolved},
-    survey::{Standing, network_of},
+    survey::{candidate, network_of},
 };
 
-/// Not there, or about to be gone. Whoever has only opted out may run as before.
-fn is_gone(standing: Option<&Standing>) -> bool {
-    standing.is_none_or(|it| matches!(it, Standing::Out(why) if why.is_switched_off()))
-}
-
-/// Who was a candidate once, is not there any more, and is still named by a quorum set: for its network it is down.
-/// Where a network has no candidate left there is nobody to ask, and all are kept.
+/// Who was a candidate once, is none now, and is still named by a quorum set: once it is gone its network counts it as
+/// down. Whoever has opted out may run as before, and may be deleted later. Where a network has no candidate left there
+/// is nobody to ask, and all are kept.
 pub(super) fn departed(
     noted: &BTreeMap<String, BTreeSet<String>>,
     look: Look<'_>,
@@ -32,7 +28,7 @@ pub(super) fn departed(
         names.insert(node.name.clone());
     }
     let of_network = |(network, mut names): (Network, BTreeSet<NodeName>)| {
-        names.retain(|name| is_gone(look.survey.get(name)));
+        names.retain(|name| candidate(look.survey, name).is_none());
         if let (false, Some(state)) = (names.is_empty(), look.discovery.networks.get(&network)) {
             let directory = Directory::new(names.iter().chain(&state.candidates));
             let named = Resolved::new(&directory, sets_of(look, &network)).names();

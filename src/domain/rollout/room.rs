@@ -98,6 +98,11 @@ impl<'a> Room<'a> {
     }
 }
 
+/// Not there, or switched off. Whoever has only opted out may run as before.
+fn is_gone(standing: Option<&Standing>) -> bool {
+    standing.is_none_or(|it| matches!(it, Standing::Out(why) if why.is_switched_off()))
+}
+
 /// Whom the quorum sets of a network may name: its candidates, the validators of the namespace that are switched off,
 /// and those that are gone.
 pub(super) struct Named<'a> {
@@ -117,7 +122,10 @@ impl<'a> Named<'a> {
         Self {
             candidates: &state.candidates,
             switched_off: switched_off.map(|(name, _)| name).collect(),
-            departed: departed.filter_map(|it| NodeName::new(it).ok()).collect(),
+            departed: departed
+                .filter_map(|it| NodeName::new(it).ok())
+                .filter(|it| is_gone(scene.survey.get(it)))
+                .collect(),
         }
     }
 

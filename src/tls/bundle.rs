@@ -30,8 +30,8 @@ impl AuthorityId {
 /// Its beginning, as people compare fingerprints.
 impl fmt::Display for AuthorityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+        let mut beginning = self.0.iter().take(4);
+        beginning.try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -4,8 +4,8 @@ use super::*;
 
 const NOON: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const LIFETIMES: Lifetimes = Lifetimes {
-    leaf: Duration::from_secs(900),
-    authority: Duration::from_secs(2700),
+    leaf: Duration::from_mins(15),
+    authority: Duration::from_mins(45),
 };
 
 fn id(number: u8) -> AuthorityId {

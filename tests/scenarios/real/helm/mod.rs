@@ -9,6 +9,7 @@ mod pods;
 mod recipes;
 mod registering;
 mod rendering;
+mod rotating;
 mod upgrading;
 
 use std::{

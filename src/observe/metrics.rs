@@ -238,15 +238,15 @@ impl Collector for Live {
             "Members that are due for a restart and wait, by reason",
             held,
         )?;
+        let (name, help) = (
+            "certificate_expiry_timestamp",
+            "When the webhook's certificate ends",
+        );
+        let unit = Some(&Unit::Seconds);
+        let ends = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         let served = self.certificates.get().and_then(|store| store.current());
         if let Some(certificate) = served {
-            let ends = ConstGauge::new(certificate.not_after().as_second());
-            let (name, help) = (
-                "certificate_expiry_timestamp",
-                "When the webhook's certificate ends",
-            );
-            let unit = Some(&Unit::Seconds);
-            ends.encode(encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?)?;
+            ConstGauge::new(certificate.not_after().as_second()).encode(ends)?;
         }
         let leads = ConstGauge::new(i64::from(self.leadership.is_held()));
         let help = "Whether this replica runs the loop (1) or not (0)";

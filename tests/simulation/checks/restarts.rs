@@ -446,7 +446,9 @@ fn nobody_goes_on_past_one_that_is_stuck(scene: &Scene<'_>) -> Check {
         .of(&scene.restart.network)
         .all(|(_, it)| is_outage(it));
     // Who is stuck as well takes nothing away, and may be what repairs the network.
-    let is_stuck_itself = is_stuck(&(&scene.restart.name, scene.validator));
+    let own = observer.restarts.last.get(scene.uid);
+    let is_late = own.is_some_and(|last| last.at + after <= *issued + lag);
+    let is_stuck_itself = is_late && !*scene.validator.settled.now();
     let stuck = scene.others().find(is_stuck).map(|(name, _)| name);
     let stuck = stuck.filter(|_| !is_stuck_itself);
     let is_clock_true = !observer.plan.deeds.contains(&Deed::StepClock);

@@ -199,11 +199,15 @@ async fn write_list(
         // The stores may have missed what is there now, and nothing tells them of it again.
         let before = stores.config_map(namespace);
         let now = read_list(&context.client, namespace).await?;
-        stores.take_config_map_over(namespace, before.as_ref(), now);
+        stores
+            .config_maps
+            .take_over(namespace, (), before.as_ref(), now);
     }
     let written = written?;
     // The watch brings the same soon; until then nobody should decide on the old one.
-    stores.take_config_map_over(namespace, before.as_ref(), Some(written));
+    stores
+        .config_maps
+        .take_over(namespace, (), before.as_ref(), Some(written));
     let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
     if stored.and_then(|stored| stored.known_peers.as_ref()) == Some(&list.known_peers) {
         debug!(namespace, "Wrote the record; the list is the same");

@@ -146,8 +146,8 @@ impl Pass<'_> {
                 let (memory, generation) = (&mut state.memory, carried.generation);
                 memory.started(&start.network, &start.node, &start.uid, generation);
                 // The watch brings the same soon; until then nobody should decide on the old one.
-                let (stores, written) = (&context.stores, Some(carried.written));
-                stores.take_config_map_over(namespace, before.as_ref(), written);
+                let (lists, written) = (&context.stores.config_maps, Some(carried.written));
+                lists.take_over(namespace, (), before.as_ref(), written);
                 self.tell_start(start);
                 Ok(())
             }

@@ -188,16 +188,6 @@ impl Stores {
         })
     }
 
-    /// Takes a list over that was read or written past the watches, by a request that was sent when `before` was here.
-    pub fn take_config_map_over(
-        &self,
-        namespace: &str,
-        before: Option<&Arc<ConfigMapView>>,
-        list: Option<ConfigMapView>,
-    ) {
-        self.config_maps.take_over(namespace, (), before, list);
-    }
-
     /// The list of a namespace.
     #[must_use]
     pub fn config_map(&self, namespace: &str) -> Option<Arc<ConfigMapView>> {

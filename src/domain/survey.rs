@@ -222,6 +222,14 @@ pub enum Standing {
     Out(Skipped),
 }
 
+impl Standing {
+    /// A validator that is switched off, and so down for whoever counts on it.
+    #[must_use]
+    pub const fn is_switched_off(&self) -> bool {
+        matches!(self, Self::Out(why) if why.is_switched_off())
+    }
+}
+
 /// What each name of the namespace is.
 pub type Survey = BTreeMap<NodeName, Standing>;
 

@@ -18,17 +18,19 @@ pub(super) fn departed(
 ) -> BTreeMap<String, BTreeSet<String>> {
     let record = look.snapshot.config_map.as_ref();
     let record = record.and_then(|map| map.readable_record());
+    let is_none_now = |name: &NodeName| candidate(look.survey, name).is_none();
     let mut once: BTreeMap<Network, BTreeSet<NodeName>> = BTreeMap::new();
     for (network, names) in noted {
         let names = names.iter().filter_map(|name| NodeName::new(name).ok());
+        let names = names.filter(is_none_now);
         once.entry(Network::new(network)).or_default().extend(names);
     }
-    for node in record.into_iter().flat_map(|record| &record.nodes) {
+    let recorded = record.into_iter().flat_map(|record| &record.nodes);
+    for node in recorded.filter(|node| is_none_now(&node.name)) {
         let names = once.entry(node.network.clone()).or_default();
         names.insert(node.name.clone());
     }
     let of_network = |(network, mut names): (Network, BTreeSet<NodeName>)| {
-        names.retain(|name| candidate(look.survey, name).is_none());
         if let (false, Some(state)) = (names.is_empty(), look.discovery.networks.get(&network)) {
             let directory = Directory::new(names.iter().chain(&state.candidates));
             let named = Resolved::new(&directory, sets_of(look, &network)).names();

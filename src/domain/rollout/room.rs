@@ -98,11 +98,6 @@ impl<'a> Room<'a> {
     }
 }
 
-/// Not there, or switched off. Whoever has only opted out may run as before.
-fn is_gone(standing: Option<&Standing>) -> bool {
-    standing.is_none_or(|it| matches!(it, Standing::Out(why) if why.is_switched_off()))
-}
-
 /// Whom the quorum sets of a network may name: its candidates, the validators of the namespace that are switched off,
 /// and those that are gone.
 pub(super) struct Named<'a> {
@@ -114,9 +109,12 @@ pub(super) struct Named<'a> {
 impl<'a> Named<'a> {
     pub(super) fn in_sets(scene: Scene<'a>, network: &Network, state: &'a NetworkState) -> Self {
         let standings = scene.survey.iter();
-        let switched_off = standings.filter(
-            |(_, standing)| matches!(standing, Standing::Out(why) if why.is_switched_off()),
-        );
+        let switched_off = standings.filter(|(_, standing)| standing.is_switched_off());
+        // Whoever has only opted out may run as before.
+        let is_gone = |name: &NodeName| {
+            let standing = scene.survey.get(name);
+            standing.is_none_or(Standing::is_switched_off)
+        };
         let departed = scene.notes.departed.get(network.as_str());
         let departed = departed.into_iter().flatten();
         Self {
@@ -124,7 +122,7 @@ impl<'a> Named<'a> {
             switched_off: switched_off.map(|(name, _)| name).collect(),
             departed: departed
                 .filter_map(|it| NodeName::new(it).ok())
-                .filter(|it| is_gone(scene.survey.get(it)))
+                .filter(is_gone)
                 .collect(),
         }
     }

@@ -183,7 +183,7 @@ async fn trusted(config: &WebhookClientConfig, address: Option<&str>) -> Result<
 fn endpoint(config: &WebhookClientConfig) -> Option<(String, u16)> {
     if let Some(service) = &config.service {
         let port = service.port.map_or(Ok(443), u16::try_from).ok()?;
-        return Some((format!("{}.{}.svc", service.name, service.namespace), port));
+        return Some((tls::service_host(&service.name, &service.namespace), port));
     }
     let url: http::Uri = config.url.as_deref()?.parse().ok()?;
     Some((url.host()?.to_owned(), url.port_u16().unwrap_or(443)))

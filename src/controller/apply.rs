@@ -8,9 +8,9 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::error::{ReconcileError, moved_on, request};
+use super::error::{ReconcileError, another_is_there, moved_on, request};
 use crate::{
     api::{StatefulSetObject, names},
     domain::{
@@ -25,7 +25,7 @@ use crate::{
 /// The ConfigMap in our words.
 pub(super) const LIST: &str = "ConfigMap stellar-peers";
 /// No object has this version: an apply that names it makes one or meets a conflict (seen on kube-apiserver 1.35).
-pub(crate) const VERSION_OF_NONE: &str = "1";
+const VERSION_OF_NONE: &str = "1";
 
 /// What the API server finds wrong with a list, in our words.
 fn refused_list(error: ReconcileError) -> ReconcileError {
@@ -36,9 +36,6 @@ fn refused_list(error: ReconcileError) -> ReconcileError {
         return error;
     };
     match (status.code, status.message.as_str()) {
-        (422, message) if message.contains("metadata.uid") => ReconcileError::Conflict {
-            what: LIST.to_owned(),
-        },
         (422, message) if message.contains("immutable") => ReconcileError::Immutable,
         (code, message)
             if code == 413 || message.contains("Too long") || message.contains("too large") =>
@@ -53,10 +50,30 @@ fn refused_list(error: ReconcileError) -> ReconcileError {
 }
 
 /// We write under one name, by which an admission knows us.
-pub(super) fn params() -> PatchParams {
+pub(crate) fn params() -> PatchParams {
     PatchParams {
         field_manager: Some(names::STELLAR_PEERS.to_owned()),
         ..PatchParams::default()
+    }
+}
+
+/// The same for an apply, which takes back what others edited of ours.
+pub(crate) fn apply_params() -> PatchParams {
+    PatchParams {
+        force: true,
+        ..params()
+    }
+}
+
+/// Lets an apply of `object` hold only while the stored one has this uid and resourceVersion, or while there is none.
+pub(crate) fn only_on(object: &mut Value, stored: Option<(&str, &str)>) {
+    let metadata = &mut object["metadata"];
+    if let Some((uid, resource_version)) = stored {
+        metadata["resourceVersion"] = json!(resource_version);
+        // Without the uid an apply would make the object where somebody deleted it.
+        metadata["uid"] = json!(uid);
+    } else {
+        metadata["resourceVersion"] = json!(VERSION_OF_NONE);
     }
 }
 
@@ -133,18 +150,10 @@ async fn apply(
     if !notes.is_empty() {
         object["metadata"]["annotations"] = json!(notes);
     }
-    if let Some(stored) = stored {
-        object["metadata"]["resourceVersion"] = json!(stored.resource_version);
-        // Without the uid an apply would make the ConfigMap where somebody deleted it.
-        object["metadata"]["uid"] = json!(stored.uid);
-    } else {
-        object["metadata"]["resourceVersion"] = json!(VERSION_OF_NONE);
-    }
+    let version = stored.map(|it| (it.uid.as_str(), it.resource_version.as_str()));
+    only_on(&mut object, version);
     let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let params = PatchParams {
-        force: true,
-        ..params()
-    };
+    let params = apply_params();
     let patch = Patch::Apply(&object);
     let written = request(
         "apply",
@@ -152,6 +161,7 @@ async fn apply(
         api.patch(names::STELLAR_PEERS, &params, &patch),
     )
     .await
+    .map_err(another_is_there)
     .map_err(refused_list)?;
     Ok(ConfigMapView::from(&written))
 }

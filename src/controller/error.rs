@@ -189,6 +189,20 @@ pub(crate) fn moved_on(error: ReconcileError) -> ReconcileError {
     }
 }
 
+/// An apply that names the uid of an object that was made anew since. The API server calls that invalid.
+pub(crate) fn another_is_there(error: ReconcileError) -> ReconcileError {
+    let is_other = |source: &kube::Error| {
+        matches!(source, kube::Error::Api(status)
+            if status.code == 422 && status.message.contains("metadata.uid"))
+    };
+    match error {
+        ReconcileError::Api { source, what, .. } if is_other(&source) => {
+            ReconcileError::Conflict { what }
+        }
+        other => other,
+    }
+}
+
 pub(super) fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
 }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::{
     CERTIFICATE_FILE, CertificateError, CertificateStore, KEY_FILE, PemPair, ServingCertificate,
+    store::ToldValidity,
 };
 
 /// Reads and checks the pair in `dir` once.
@@ -42,7 +43,7 @@ pub async fn watch_files(
     clock: impl Fn() -> Timestamp + Send,
 ) -> Infallible {
     let mut looks = Looks::default();
-    let mut warned = None;
+    let mut told = ToldValidity::default();
     loop {
         let look = {
             let dir = dir.clone();
@@ -54,13 +55,7 @@ pub async fn watch_files(
         {
             take_up(&news, &dir, &store);
         }
-        let warning = store.current().and_then(|c| c.validity_warning(clock()));
-        if warning != warned
-            && let Some(warning) = warning
-        {
-            warn!(%warning, "Serving certificate is refused by clients");
-        }
-        warned = warning;
+        told.tell(&store, clock());
         tokio::time::sleep(interval).await;
     }
 }

@@ -10,7 +10,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, DnsName, pem::PemObject as _};
 use x509_parser::parse_x509_certificate;
 
-use super::{PemPair, certificate::Validity};
+use super::{PemPair, certificate::Validity, service_host};
 
 /// How far before `now` a certificate starts to be valid: nodes' clocks differ.
 pub(super) const CLOCK_SKEW: Duration = Duration::from_hours(1);
@@ -44,8 +44,8 @@ impl ServingNames {
         let of_service = [
             service.clone(),
             format!("{service}.{namespace}"),
-            format!("{service}.{namespace}.svc"),
-            format!("{service}.{namespace}.svc.{cluster_domain}"),
+            service_host(service, namespace),
+            format!("{}.{cluster_domain}", service_host(service, namespace)),
         ];
         let names = of_service.iter().chain(dns_names).map(|name| {
             let is_name = DnsName::try_from(name.as_str()).is_ok();

@@ -55,7 +55,8 @@ pub(super) struct Holding {
     pair: Option<PemPair>,
     /// The pair, where it is one, whether or not a CA of the bundle signed it.
     pub(super) certificate: Option<ServingCertificate>,
-    leaf: Option<Leaf>,
+    /// What the rotation needs of it, where a CA of the bundle signed it.
+    pub(super) leaf: Option<Leaf>,
     /// What is wrong with the pair, for people.
     pub(super) fault: Option<String>,
 }

@@ -18,10 +18,7 @@ use k8s_openapi::{
     ByteString,
     api::{admissionregistration::v1::MutatingWebhookConfiguration, core::v1::Secret},
 };
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
+use kube::{Api, Client, api::Patch};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
@@ -31,17 +28,19 @@ use self::{
     watched::{Seen, Watched},
 };
 use super::{
-    CertificateStore, GenerateError, PemPair, ServingNames, ValidityWarning,
+    CertificateStore, GenerateError, PemPair, ServingNames,
     holding::Holding,
     registered::Registration,
     rotation::{Leaf, Lifetimes, Step, Trust, Why, is_taken_up, next_step},
+    service_host,
+    store::ToldValidity,
 };
 use crate::{
     api::names::{LABEL_NAME, STELLAR_PEERS},
     clock::Clock,
     controller::{
-        apply::VERSION_OF_NONE,
-        error::{ReconcileError, request},
+        apply::{apply_params, only_on, params},
+        error::{ReconcileError, another_is_there, moved_on, request},
     },
     domain::{Moment, Now},
     observe::error_chain,
@@ -137,7 +136,7 @@ pub struct Keeper {
 struct Told {
     fault: Option<String>,
     registration: Option<&'static str>,
-    validity: Option<ValidityWarning>,
+    validity: ToldValidity,
     fight: bool,
 }
 
@@ -147,7 +146,7 @@ struct Look {
     registration: Registration,
     names: ServingNames,
     step: Step,
-    patch: Option<Value>,
+    patch: Option<json_patch::Patch>,
 }
 
 impl Look {
@@ -300,7 +299,7 @@ impl Keeper {
         let (Some(certificate), Some(pair)) = (&holding.certificate, holding.pair()) else {
             return false;
         };
-        let leaf = holding.held().leaf;
+        let leaf = holding.leaf;
         if let Some(serving) = self.serving.as_mut().filter(|it| it.pair == *pair) {
             serving.leaf = leaf.or(serving.leaf);
             return false;
@@ -362,16 +361,7 @@ impl Keeper {
                 ),
             }
         }
-        let validity = self
-            .store
-            .current()
-            .and_then(|it| it.validity_warning(now.wall));
-        if self.told.validity != validity {
-            self.told.validity = validity;
-            if let Some(warning) = validity {
-                warn!(%warning, "Serving certificate is refused by clients");
-            }
-        }
+        self.told.validity.tell(&self.store, now.wall);
     }
 
     /// A dry run serves what the Secret holds, or a pair of its own.
@@ -413,23 +403,19 @@ impl Keeper {
         let Some(look) = self.look(now) else {
             return;
         };
+        let longest = self.longest_wait();
         if writes && look.is_step_due() {
             let result = self.write(&look, now.wall).await;
-            let (at, longest) = (self.clock.now().moment, self.longest_wait());
-            match result {
-                Ok(()) => self.writing.worked(at, Duration::ZERO),
-                Err(error) => self.writing.failed(&error, at, longest),
-            }
+            let at = self.clock.now().moment;
+            self.writing.ended(&result, at, Duration::ZERO, longest);
         }
-        if publishes && let Some(patch) = &look.patch {
-            let result = self.publish(patch).await;
-            let (at, longest) = (self.clock.now().moment, self.longest_wait());
-            match result {
-                Ok(()) => {
-                    self.publishing.worked(at, PUBLISH_INTERVAL);
-                    self.count_repair(at);
-                }
-                Err(error) => self.publishing.failed(&error.into(), at, longest),
+        if publishes && let Some(patch) = look.patch {
+            let result = self.publish(patch).await.map_err(KeepError::from);
+            let at = self.clock.now().moment;
+            self.publishing
+                .ended(&result, at, PUBLISH_INTERVAL, longest);
+            if result.is_ok() {
+                self.count_repair(at);
             }
         }
     }
@@ -467,10 +453,11 @@ impl Keeper {
             .holding
             .after(&look.step, &look.names, lifetimes, now)?;
         let object = self.secret_with(&data);
-        let (params, what) = (params(true), self.origin());
+        let (params, what) = (apply_params(), self.origin());
         let patch = Patch::Apply(&object);
         let written = self.secrets.patch(&self.settings.secret, &params, &patch);
-        let written = request("apply", &what, written).await.map_err(moved_on)?;
+        let written = request("apply", &what, written).await;
+        let written = written.map_err(another_is_there)?;
         self.secret.seen = Seen::There(written);
         let secret = &self.settings.secret;
         match &look.step {
@@ -498,40 +485,37 @@ impl Keeper {
             namespace,
             ..
         } = &self.settings;
-        let mut metadata = json!({"name": name, "namespace": namespace});
+        let metadata = json!({"name": name, "namespace": namespace});
+        let mut secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
+        let stored = match &self.secret.seen {
+            Seen::There(stored) => Some(&stored.metadata),
+            Seen::Unknown | Seen::Absent => None,
+        };
+        let version = stored.map(|it| {
+            let version = it.resource_version.as_deref().unwrap_or_default();
+            (it.uid.as_deref().unwrap_or_default(), version)
+        });
+        only_on(&mut secret, version);
         let is_ours = |labels: &BTreeMap<String, String>| {
             labels.get(LABEL_NAME).is_some_and(|it| it == STELLAR_PEERS)
         };
-        let mut is_labelled = true;
-        if let Seen::There(stored) = &self.secret.seen {
-            metadata["resourceVersion"] = json!(stored.metadata.resource_version);
-            // Without the uid an apply would make the Secret where somebody deleted it.
-            metadata["uid"] = json!(stored.metadata.uid);
-            is_labelled = stored.metadata.labels.as_ref().is_some_and(is_ours);
-        } else {
-            metadata["resourceVersion"] = json!(VERSION_OF_NONE);
+        if stored.is_none_or(|it| it.labels.as_ref().is_some_and(is_ours)) {
+            secret["metadata"]["labels"] = json!({LABEL_NAME: STELLAR_PEERS});
         }
-        if is_labelled {
-            metadata["labels"] = json!({LABEL_NAME: STELLAR_PEERS});
-        }
-        let mut secret =
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
         // The type of one that is there can't be changed, and need not be ours.
-        if !matches!(self.secret.seen, Seen::There(_)) {
+        if stored.is_none() {
             secret["type"] = json!(SECRET_TYPE);
         }
         secret
     }
 
-    async fn publish(&mut self, patch: &Value) -> Result<(), ReconcileError> {
+    async fn publish(&mut self, patch: json_patch::Patch) -> Result<(), ReconcileError> {
         let what = self.configuration_name();
-        let operations = serde_json::from_value(patch.clone());
-        let operations = Patch::Json::<()>(operations.expect("it is a JSON patch"));
-        let params = params(false);
+        let (params, patch) = (params(), Patch::Json::<()>(patch));
         let name = &self.settings.configuration;
-        let patched = self.configurations.patch(name, &params, &operations);
-        let patched = request("patch", &what, patched).await;
-        let patched = patched.map_err(crate::controller::error::moved_on)?;
+        let patched = self.configurations.patch(name, &params, &patch);
+        let patched = request("patch", &what, patched).await.map_err(moved_on)?;
         self.configuration.seen = Seen::There(patched);
         info!(configuration = name, "Published the CAs in the caBundle");
         Ok(())
@@ -554,7 +538,7 @@ impl Keeper {
 
 /// The names by which the API server calls: a leaf needs no others.
 fn called_by(names: &ServingNames) -> Vec<ServerName<'static>> {
-    let service = format!("{}.{}.svc", names.service, names.namespace);
+    let service = service_host(&names.service, &names.namespace);
     let dns_names = [service].into_iter().chain(names.dns_names.iter().cloned());
     let dns_names = dns_names.filter_map(|name| ServerName::try_from(name).ok());
     let ips = names.ips.iter().map(|ip| ServerName::from(*ip));
@@ -567,27 +551,5 @@ fn until(step: &Step, now: Now) -> Duration {
             Duration::try_from(look_again_at.duration_since(now.wall)).unwrap_or_default()
         }
         _ => IDLE_INTERVAL,
-    }
-}
-
-fn params(force: bool) -> PatchParams {
-    PatchParams {
-        field_manager: Some(STELLAR_PEERS.to_owned()),
-        force,
-        ..PatchParams::default()
-    }
-}
-
-/// A Secret that was made anew has another uid, which the API server calls invalid.
-fn moved_on(error: ReconcileError) -> ReconcileError {
-    let is_other = |source: &kube::Error| {
-        matches!(source, kube::Error::Api(status)
-            if status.code == 422 && status.message.contains("metadata.uid"))
-    };
-    match error {
-        ReconcileError::Api { source, what, .. } if is_other(&source) => {
-            ReconcileError::Conflict { what }
-        }
-        other => other,
     }
 }

@@ -23,7 +23,10 @@ mod store;
 
 use std::sync::Arc;
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::ServerName,
+};
 
 pub use self::{
     args::{ShortAuthority, TlsArgs, TlsMode},
@@ -46,8 +49,45 @@ pub const KEY_FILE: &str = "tls.key";
 /// certificate bought elsewhere has none.
 pub const AUTHORITY_FILE: &str = "ca.crt";
 
+/// The name in a certificate for the host of an address or URL, where an IPv6 address may stand in brackets.
+fn server_name(host: &str) -> Option<ServerName<'static>> {
+    let host = host
+        .strip_prefix('[')
+        .and_then(|it| it.strip_suffix(']'))
+        .unwrap_or(host);
+    ServerName::try_from(host.to_owned()).ok()
+}
+
+/// The name by which the API server calls a Service.
+pub(crate) fn service_host(service: &str, namespace: &str) -> String {
+    format!("{service}.{namespace}.svc")
+}
+
 /// The one set of algorithms that this crate uses. Named here and passed on everywhere, so that
 /// no test and no embedding program has to install a process-wide default first.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_of_a_url_is_a_name_also_where_it_is_an_ipv6_address() {
+        for host in ["::1", "[::1]"] {
+            assert!(
+                matches!(server_name(host), Some(ServerName::IpAddress(_))),
+                "{host}"
+            );
+        }
+        let service = service_host("stellar-peers", "ops");
+        assert!(matches!(
+            server_name(&service),
+            Some(ServerName::DnsName(_))
+        ));
+        for wrong in ["", "a b", "[ops]x"] {
+            assert!(server_name(wrong).is_none(), "{wrong}");
+        }
+    }
 }

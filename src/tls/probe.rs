@@ -5,13 +5,13 @@ use std::{io, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 use x509_parser::parse_x509_certificate;
 
-use super::{certificate::Validity, provider};
+use super::{certificate::Validity, provider, server_name};
 
 /// The longest that an answer may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -58,8 +58,7 @@ pub async fn probe(
     authority_pem: &[u8],
 ) -> Result<Timestamp, ProbeError> {
     let config = client_config(authority_pem)?;
-    let server =
-        ServerName::try_from(name.to_owned()).map_err(|_| ProbeError::NoName(name.to_owned()))?;
+    let server = server_name(name).ok_or_else(|| ProbeError::NoName(name.to_owned()))?;
     let unreachable = |source| ProbeError::Unreachable {
         address: address.to_owned(),
         source,

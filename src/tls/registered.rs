@@ -3,15 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use json_patch::Patch;
 use k8s_openapi::{ByteString, api::admissionregistration::v1::MutatingWebhookConfiguration};
 use rustls::pki_types::ServerName;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     ServingNames,
     bundle::{AuthorityId, Bundle},
     rotation::{self, Held, Lifetimes},
+    server_name,
 };
+use crate::domain::injection::{add, test};
 
 /// Annotations by which cert-manager is asked to write the caBundle itself.
 const INJECTORS: [&str; 4] = [
@@ -108,7 +111,7 @@ impl Registration {
         bundle: &Bundle,
         lifetimes: &Lifetimes,
         now: Timestamp,
-    ) -> Option<Value> {
+    ) -> Option<Patch> {
         let mut operations = Vec::new();
         for webhook in &self.webhooks {
             let published: BTreeMap<_, _> = webhook
@@ -127,19 +130,18 @@ impl Registration {
             let at = format!("/webhooks/{}", webhook.index);
             let path = format!("{at}/clientConfig/caBundle");
             operations.extend([
-                json!({"op": "test", "path": format!("{at}/name"), "value": webhook.name}),
-                json!({"op": "test", "path": path, "value": webhook.ca_bundle}),
-                json!({"op": "add", "path": path, "value": pem}),
+                test(&format!("{at}/name"), json!(webhook.name)),
+                test(&path, json!(webhook.ca_bundle)),
+                add(&path, json!(pem)),
             ]);
         }
-        (!operations.is_empty()).then_some(Value::Array(operations))
+        (!operations.is_empty()).then_some(Patch(operations))
     }
 }
 
 fn host_of(url: &str) -> Option<ServerName<'static>> {
     let url: http::Uri = url.parse().ok()?;
-    let host = url.host()?.trim_matches(['[', ']']);
-    ServerName::try_from(host.to_owned()).ok()
+    server_name(url.host()?)
 }
 
 #[cfg(test)]
@@ -198,7 +200,6 @@ mod tests {
     fn patched(object: &MutatingWebhookConfiguration, bundle: &Bundle) -> Option<Registration> {
         let patch = read(object).patch(&holding(bundle), bundle, &LIFETIMES, NOON)?;
         let mut value = serde_json::to_value(object).unwrap();
-        let patch = serde_json::from_value::<json_patch::Patch>(patch).unwrap();
         // The API server lets a test for null pass where the entry is absent; this library does not.
         let is_null = |it: &json_patch::PatchOperation| matches!(it, json_patch::PatchOperation::Test(test) if test.value.is_null());
         let patch: Vec<_> = patch.0.into_iter().filter(|it| !is_null(it)).collect();

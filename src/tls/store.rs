@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
 use rustls::{
     ServerConfig,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
+use tracing::warn;
 
-use super::{ServingCertificate, provider};
+use super::{ServingCertificate, ValidityWarning, provider};
 
 /// Holds the current serving certificate. Empty at first: handshakes then fail, and so must
 /// readiness.
@@ -38,6 +40,22 @@ impl CertificateStore {
     #[must_use]
     pub fn has_certificate(&self) -> bool {
         self.current.load().is_some()
+    }
+}
+
+/// What was said of the dates of the certificate in use, so that it is said once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ToldValidity(Option<ValidityWarning>);
+
+impl ToldValidity {
+    /// Says why clients refuse the certificate, where that is news.
+    pub(super) fn tell(&mut self, store: &CertificateStore, now: Timestamp) {
+        let current = store.current();
+        let warning = current.and_then(|it| it.validity_warning(now));
+        if let Some(warning) = warning.filter(|_| warning != self.0) {
+            warn!(%warning, "Serving certificate is refused by clients");
+        }
+        self.0 = warning;
     }
 }
 

@@ -19,7 +19,7 @@ mod tests;
 
 pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
 pub use parts::{OurPort, Parts, Wanted, complete, is_same_but_for_our_parts};
-pub(crate) use parts::{annotate, annotation_path, pointer, remove, replace};
+pub(crate) use parts::{add, annotate, annotation_path, remove, replace, test};
 pub use stellar_node::admit_stellar_node;
 pub use template::{CannotInject, Template, TemplateView};
 pub(crate) use template::{effective_port, metadata, setting};

@@ -1,7 +1,8 @@
 //! Our parts in a pod template: finding them, adding what is missing, taking them out.
 
 use json_patch::{
-    AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, jsonptr::PointerBuf,
+    AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
+    jsonptr::PointerBuf,
 };
 use serde_json::{Map, Value, json};
 
@@ -358,8 +359,15 @@ pub(crate) fn remove(path: &str) -> PatchOperation {
     })
 }
 
-/// Paths are made here from constants, indexes and escaped keys only.
-pub(crate) fn pointer(path: &str) -> PointerBuf {
+pub(crate) fn test(path: &str, value: Value) -> PatchOperation {
+    PatchOperation::Test(TestOperation {
+        path: pointer(path),
+        value,
+    })
+}
+
+/// Paths are made from constants, indexes and escaped keys only.
+fn pointer(path: &str) -> PointerBuf {
     PointerBuf::parse(path)
         .expect("a pointer made of constants, indexes and escaped keys is well-formed")
 }

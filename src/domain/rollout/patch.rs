@@ -1,14 +1,14 @@
 //! The writes to a StatefulSet that make up a restart, each a JSON patch that tests what it rests on.
 
 use jiff::Timestamp;
-use json_patch::{PatchOperation, TestOperation};
+use json_patch::PatchOperation;
 use serde_json::{Value, json};
 
 use super::{Fence, Start};
 use crate::{
     api::names,
     domain::{
-        injection::{self, CannotInject, OurPort, Template, Wanted},
+        injection::{self, CannotInject, OurPort, Template, Wanted, test},
         snapshot::parse_time,
         time::rfc3339,
         turn::fenced,
@@ -99,11 +99,4 @@ fn tests_of(uid: &str, generation: i64) -> Vec<PatchOperation> {
         test("/metadata/uid", json!(uid)),
         test("/metadata/generation", json!(generation)),
     ]
-}
-
-fn test(path: &str, value: Value) -> PatchOperation {
-    PatchOperation::Test(TestOperation {
-        path: injection::pointer(path),
-        value,
-    })
 }

@@ -32,8 +32,22 @@ impl Attempts {
         self.not_before.since(now)
     }
 
+    /// The last one ended like this; after a success the next one has to wait for `pace`.
+    pub(super) fn ended(
+        &mut self,
+        result: &Result<(), KeepError>,
+        now: Moment,
+        pace: Duration,
+        longest: Duration,
+    ) {
+        match result {
+            Ok(()) => self.worked(now, pace),
+            Err(error) => self.failed(error, now, longest),
+        }
+    }
+
     /// The last one worked; the next one has to wait this long.
-    pub(super) fn worked(&mut self, now: Moment, pace: Duration) {
+    fn worked(&mut self, now: Moment, pace: Duration) {
         *self = Self {
             not_before: now + pace,
             ..Self::default()

@@ -162,10 +162,7 @@ impl World {
                     .await;
             }
             Deed::BreakRecord => {
-                {
-                    let mut observer = self.observer.lock();
-                    observer.members_lost = Some(observer.now());
-                }
+                self.lose_members();
                 self.people
                     .merge(What::List, json!({"data": {names::KEY_MEMBERS: "{"}}))
                     .await;
@@ -231,6 +228,12 @@ impl World {
     fn lose_record(&self) {
         let mut observer = self.observer.lock();
         observer.record_lost = Some(observer.now());
+    }
+
+    /// Whom the list has named is gone: nobody can know any more who has left since.
+    fn lose_members(&self) {
+        let mut observer = self.observer.lock();
+        observer.members_lost = Some(observer.now());
     }
 
     fn some_validator(&mut self) -> Option<(String, Shape)> {

@@ -15,14 +15,13 @@ use kube::{
 use serde_json::json;
 use stellar_peers::{api::names, sandbox::fixtures};
 
-use super::{Installation, NAMESPACE, RELEASE, pods::spawn};
+use super::{Installation, NAMESPACE, RELEASE, SECRET, pods::spawn};
 use crate::{
     real::{control_plane::eventually, installed_world},
     stories,
 };
 
 const SOON: Duration = Duration::from_mins(1);
-const SECRET: &str = "stellar-peers-tls";
 /// What stays when the release is gone.
 const DEFINITION: &str = "customresourcedefinition.apiextensions.k8s.io/stellarnodes.stellar.org";
 /// Rights that only a lost race takes: a patch whose test fails is followed by a look at why.

@@ -32,6 +32,8 @@ use crate::ours::Pace;
 /// Name of the release, and of its namespace.
 pub(crate) const RELEASE: &str = "stellar-peers";
 pub(crate) const NAMESPACE: &str = "peers";
+/// The Secret in which the program keeps its certificate.
+const SECRET: &str = "stellar-peers-tls";
 
 /// What tests make and take away themselves, what ends by itself, and what is only another view of a definition.
 const PASSING_KINDS: [&str; 3] = ["events", "namespaces", "apiservices"];

@@ -51,13 +51,12 @@ impl Installation {
             .expect("the chart has a Deployment");
         let spec = deployment.spec.expect("it has a spec");
         let template = spec.template.spec.expect("it has pods");
-        let old: Vec<Arc<Pod>> = self.lock().clone();
         let count = usize::try_from(spec.replicas.unwrap_or(1)).expect("a count");
-        let mut old = old.into_iter();
+        let mut old = self.replicas().into_iter();
         for _ in 0..count {
             let pod = Arc::new(self.start(&template).await);
             eventually("a new replica is ready", PATIENCE, async || {
-                self.assert_runs(&pod);
+                pod.assert_runs();
                 pod.is_ready().await
             })
             .await;
@@ -72,22 +71,20 @@ impl Installation {
 
     /// Ends all replicas, as the kubelet does for a Deployment that is gone.
     pub(crate) async fn end_pods(&self) {
-        let pods: Vec<Arc<Pod>> = self.lock().clone();
-        for pod in pods {
+        for pod in self.replicas() {
             self.take_away(Some(pod)).await;
         }
     }
 
     /// The Secrets that replicas have mounted, anew: as the kubelet does within a minute.
     pub(crate) async fn refresh_mounts(&self) {
-        let pods: Vec<Arc<Pod>> = self.lock().clone();
-        for mount in pods.iter().flat_map(|pod| &pod.mounts) {
+        for mount in self.replicas().iter().flat_map(|pod| &pod.mounts) {
             publish(&mount.folder, &self.secret(&mount.secret).await);
         }
     }
 
     pub(crate) async fn is_ready(&self) -> bool {
-        let pods: Vec<Arc<Pod>> = self.lock().clone();
+        let pods = self.replicas();
         for pod in &pods {
             if !pod.is_ready().await {
                 return false;
@@ -231,9 +228,13 @@ impl Installation {
         let ended = ended.expect("it ended in time");
         assert!(ended.success(), "a replica that was told to stop: {ended}");
     }
+}
 
-    fn assert_runs(&self, pod: &Pod) {
-        let mut process = pod.process.lock().expect("nobody panicked");
+impl Pod {
+    /// # Panics
+    /// Where it has ended by itself, with the end of its log.
+    fn assert_runs(&self) {
+        let mut process = self.process.lock().expect("nobody panicked");
         let Some(process) = process.as_mut() else {
             return;
         };
@@ -243,11 +244,8 @@ impl Installation {
             "a replica ended with {ended:?}:\n{}",
             process.log_tail()
         );
-        let _ = self;
     }
-}
 
-impl Pod {
     async fn is_ready(&self) -> bool {
         let answer = http(self.http_port, "/readyz").await;
         answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))

@@ -4,7 +4,7 @@ use std::{os::unix::fs::symlink, path::Path, sync::Arc, time::Duration};
 
 use tokio::process::Command;
 
-use super::{Installation, upgrading::Admissions};
+use super::{Installation, SECRET, upgrading::Admissions};
 use crate::real::control_plane::{ControlPlane, User, eventually};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -45,7 +45,7 @@ async fn the_commands_that_install_and_uninstall_work() {
         let uninstall = blocks("charts/stellar-peers/README.md", "```sh").pop();
         installation.shell(&uninstall.expect("it is told")).await;
         installation.end_pods().await;
-        assert!(installation.secret("stellar-peers-tls").await.is_empty());
+        assert!(installation.secret(SECRET).await.is_empty());
     }
 }
 

@@ -28,16 +28,18 @@ fn printed(
     kubernetes_object(&registration.to_object())
 }
 
+/// The registration among other objects.
+fn registration_of(objects: &[Value]) -> Value {
+    let mut objects = objects.iter();
+    let found = objects.find(|it| it["kind"] == "MutatingWebhookConfiguration");
+    found.expect("it is registered").clone()
+}
+
 /// The chart's registration without what is the chart's own: labels, caBundle and, where it names an installation
 /// for some namespaces, the name.
 async fn rendered(values: &[&str]) -> Value {
     let objects = render(values).await.expect("the chart renders");
-    let of_kind = |it: &&Value| it["kind"] == "MutatingWebhookConfiguration";
-    let mut registration = objects
-        .iter()
-        .find(of_kind)
-        .expect("it is registered")
-        .clone();
+    let mut registration = registration_of(&objects);
     let labels = registration["metadata"]["labels"]
         .as_object_mut()
         .expect("labels");
@@ -81,12 +83,7 @@ async fn the_plain_manifests_register_what_the_program_prints() {
         let folder = root.join(folder).display().to_string();
         let text = installation.kubectl(&["kustomize", &folder]).await;
         let objects = super::rendering::parse(&text);
-        let of_kind = |it: &&Value| it["kind"] == "MutatingWebhookConfiguration";
-        let mut registration = objects
-            .iter()
-            .find(of_kind)
-            .expect("it is registered")
-            .clone();
+        let mut registration = registration_of(&objects);
         registration["metadata"]
             .as_object_mut()
             .expect("metadata")

@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Installation, upgrading::Admissions};
+use super::{Installation, SECRET, upgrading::Admissions};
 use crate::real::control_plane::eventually;
 
-const SECRET: &str = "stellar-peers-tls";
 /// Enough for a CA of 36 seconds to be replaced, on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 

@@ -15,9 +15,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Installation, NAMESPACE, RELEASE};
-
-const SECRET: &str = "stellar-peers-tls";
+use super::{Installation, NAMESPACE, RELEASE, SECRET};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a control plane: make e2e"]

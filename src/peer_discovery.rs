@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     controller::{
         apply,
-        error::ReconcileError,
+        error::{ReconcileError, accounted},
         foreign::ForeignWriters,
         fresh::{Fresh, read_fresh},
         turn::{self, DECISION_AGE_MAX, Errand},
@@ -180,7 +180,7 @@ async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
         namespace: namespace.to_owned(),
         ..Snapshot::default()
     });
-    Ok((snapshot, fresh))
+    Ok((accounted(snapshot)?, fresh))
 }
 
 /// One look: the memory is as old as the list is.

@@ -278,9 +278,13 @@ impl Admitter {
         }
     }
 
-    /// What the stores know about a StatefulSet's namespace; nothing before they are full.
+    /// What the stores know about a StatefulSet's namespace; nothing before they are full, or while validators are
+    /// out of their sight.
     fn knowledge(&self, namespace: &str, name: &str) -> Option<Knowledge> {
         let snapshot = self.stores.snapshot(namespace)?;
+        if !snapshot.unaccounted().is_empty() {
+            return None;
+        }
         let survey = survey(&snapshot, &self.policy.address_mode);
         let was_bootstrap = snapshot
             .config_map

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{injection::CannotInject, node::NodeName};
+use crate::domain::{Snapshot, injection::CannotInject, node::NodeName};
 
 /// No request may take longer: a silent API server must not hold a namespace up for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +38,12 @@ pub enum ReconcileError {
         /// Which object.
         what: String,
     },
+    /// The API server serves no StellarNodes, and validators that had one still run.
+    #[error(
+        "the API server serves no StellarNodes, and these were validators of an operator: {0}; until the \
+         CustomResourceDefinition is back, or their StatefulSets are gone, list and validators stay as they are"
+    )]
+    KindMissing(String),
     /// What a restart was decided on is too old by now, or we lead no more. It is read and decided again.
     #[error(
         "the decision to restart {0} got too old before it was carried out; it is decided again"
@@ -106,6 +112,7 @@ impl ReconcileError {
             Self::TooLarge(_) => "TooLarge",
             Self::Terminating => "Terminating",
             Self::Conflict { .. } => "Conflict",
+            Self::KindMissing(_) => "KindMissing",
             Self::Outdated(_) => "Outdated",
             Self::ForeignWriter { .. } => "ForeignWriter",
             Self::CannotInject { .. } => "CannotInject",
@@ -137,10 +144,29 @@ impl ReconcileError {
                 | Self::Immutable
                 | Self::TooLarge(_)
                 | Self::ForeignWriter { .. }
+                | Self::KindMissing(_)
                 | Self::NotTaken(_)
                 | Self::Refused { .. }
         )
     }
+}
+
+/// Whether a snapshot is one to decide on: nobody in it is out of sight only because the kind isn't served.
+///
+/// # Errors
+/// [`ReconcileError::KindMissing`] with the names, ten at most.
+pub fn accounted(snapshot: Snapshot) -> Result<Snapshot, ReconcileError> {
+    let names = snapshot.unaccounted();
+    if names.is_empty() {
+        return Ok(snapshot);
+    }
+    let shown: Vec<&str> = names.iter().take(10).map(|name| name.as_str()).collect();
+    let more = if names.len() > shown.len() {
+        ", …"
+    } else {
+        ""
+    };
+    Err(ReconcileError::KindMissing(shown.join(", ") + more))
 }
 
 /// Awaits one request to the API server, and says in our words how it failed.

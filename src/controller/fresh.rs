@@ -29,6 +29,8 @@ pub struct Fresh {
     pub pods: BTreeMap<String, PodObject>,
     /// The ConfigMap.
     pub config_map: Option<ConfigMapView>,
+    /// The API server serves no StellarNodes.
+    pub lacks_kind: bool,
 }
 
 impl Fresh {
@@ -50,6 +52,7 @@ impl Fresh {
                 .collect(),
             config_map: self.config_map.clone().map(Arc::new),
             is_fresh: true,
+            lacks_kind: self.lacks_kind,
             ..stored
         }
     }
@@ -66,9 +69,8 @@ pub async fn read_fresh(client: &Client, namespace: &str) -> Result<Fresh, Recon
     let nodes = Api::<StellarNodeObject>::namespaced(client.clone(), namespace);
     let nodes = request("list", "StellarNodes", async {
         match nodes.list(&all).await {
-            Ok(nodes) => Ok(nodes.items),
-            // The kind is not installed: there are plain StatefulSets only.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(Vec::new()),
+            Ok(nodes) => Ok(Some(nodes.items)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(error),
         }
     })
@@ -78,7 +80,8 @@ pub async fn read_fresh(client: &Client, namespace: &str) -> Result<Fresh, Recon
     let pods = Api::<PodObject>::namespaced(client.clone(), namespace);
     let pods = request("list", "pods", pods.list(&all)).await?;
     Ok(Fresh {
-        stellar_nodes: by_name(nodes),
+        lacks_kind: nodes.is_none(),
+        stellar_nodes: by_name(nodes.unwrap_or_default()),
         stateful_sets: by_name(sets.items),
         pods: pods
             .items

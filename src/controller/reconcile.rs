@@ -13,8 +13,14 @@ use kube::{Client, runtime::events::EventType};
 use tracing::{Span, debug, error, field::Empty, info, trace, warn};
 
 use super::{
-    adoption::Adoptions, apply, error::ReconcileError, foreign::ForeignWriters, fresh::read_list,
-    lease::Leadership, restart::restart_some, stores::Stores,
+    adoption::Adoptions,
+    apply,
+    error::{ReconcileError, accounted},
+    foreign::ForeignWriters,
+    fresh::read_list,
+    lease::Leadership,
+    restart::restart_some,
+    stores::Stores,
 };
 use crate::{
     clock::Clock,
@@ -114,6 +120,7 @@ pub async fn reconcile(
     let Some(snapshot) = context.stores.snapshot(namespace) else {
         return Ok(Outcome::default());
     };
+    let snapshot = accounted(snapshot)?;
     let now = context.clock.now();
     let Context {
         adoptions,

@@ -6,7 +6,7 @@ use kube::runtime::events::EventType;
 use tracing::info;
 
 use super::{
-    error::ReconcileError,
+    error::{ReconcileError, accounted},
     fresh::{Fresh, read_fresh},
     reconcile::{Context, State},
     turn::{self, DECISION_AGE_MAX, Errand},
@@ -40,7 +40,7 @@ pub(super) async fn restart_some(
     for network in networks(decision) {
         let read_at = context.clock.now().moment;
         let fresh = read_fresh(&context.client, namespace).await?;
-        let current = fresh.over(snapshot.clone());
+        let current = accounted(fresh.over(snapshot.clone()))?;
         let own = &context.policy.writer;
         context
             .foreign

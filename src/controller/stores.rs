@@ -150,6 +150,8 @@ pub struct Stores {
     pub services: Store<String, ServiceView>,
     /// The ConfigMaps `stellar-peers`.
     pub config_maps: Store<(), ConfigMapView>,
+    /// The scopes (one namespace, or all) in which the API server serves no StellarNodes.
+    lacking: RwLock<BTreeSet<Option<String>>>,
     filling: AtomicUsize,
 }
 
@@ -185,7 +187,30 @@ impl Stores {
             services: self.services.of(namespace),
             config_map: self.config_map(namespace),
             is_fresh: false,
+            lacks_kind: self.lacks_kind(namespace),
         })
+    }
+
+    /// Notes down whether the API server serves StellarNodes in this scope.
+    pub fn set_lacks_kind(&self, scope: Option<&str>, lacks: bool) {
+        let mut lacking = self
+            .lacking
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let scope = scope.map(str::to_owned);
+        if lacks {
+            lacking.insert(scope);
+        } else {
+            lacking.remove(&scope);
+        }
+    }
+
+    fn lacks_kind(&self, namespace: &str) -> bool {
+        let lacking = self
+            .lacking
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        lacking.contains(&None) || lacking.contains(&Some(namespace.to_owned()))
     }
 
     /// The list of a namespace.

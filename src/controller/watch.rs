@@ -274,11 +274,12 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
                     .extend((self.read)(&object).map(|(name, view)| (namespace, name, view)));
             }
             Ok(Event::InitDone) => {
-                if std::mem::take(&mut self.is_absent) {
-                    info!(kind = self.kind, "The kind is served now");
-                }
                 let listing = std::mem::take(&mut self.listing);
                 let concerned = store.replace(self.scope.as_deref(), listing);
+                if std::mem::take(&mut self.is_absent) {
+                    info!(kind = self.kind, "The kind is served now");
+                    self.stores.set_lacks_kind(self.scope.as_deref(), false);
+                }
                 self.full(concerned);
             }
             Ok(Event::Apply(object)) => {
@@ -304,6 +305,7 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
                     "The kind is not served; it counts as empty until it is"
                 );
                 self.is_absent = true;
+                self.stores.set_lacks_kind(self.scope.as_deref(), true);
                 self.full(BTreeSet::new());
             }
             Err(error) => {

@@ -41,6 +41,32 @@ pub struct Snapshot {
     pub config_map: Option<Arc<ConfigMapView>>,
     /// Everything else was read after the ConfigMap. Stores give no such order.
     pub is_fresh: bool,
+    /// The API server serves no StellarNodes: there are none, or their `CustomResourceDefinition` is missing.
+    pub lacks_kind: bool,
+}
+
+impl Snapshot {
+    /// Validators of an operator that were members, and whose StellarNodes can't be seen because the kind isn't
+    /// served. A kind that is gone for good takes its objects with it, and these their StatefulSets: so as long as
+    /// these run, nobody knows whether they are validators still, and nothing may be decided.
+    #[must_use]
+    pub fn unaccounted(&self) -> Vec<&NodeName> {
+        if !self.lacks_kind {
+            return Vec::new();
+        }
+        let record = self
+            .config_map
+            .as_ref()
+            .and_then(|map| map.readable_record());
+        let is_recorded = |name: &NodeName, set: &StatefulSetView| {
+            let node = record.and_then(|record| record.node(name));
+            set.joined_at.is_some() || node.is_some_and(|node| node.uid == set.uid)
+        };
+        let sets = self.stateful_sets.iter();
+        sets.filter(|(name, set)| set.operator_labelled && is_recorded(name, set))
+            .map(|(name, _)| name)
+            .collect()
+    }
 }
 
 /// A label or annotation that opts in or out.

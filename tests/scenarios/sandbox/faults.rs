@@ -144,6 +144,42 @@ async fn a_404_while_we_run_empties_no_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_kind_that_is_not_served_when_we_start_empties_no_list() {
+    let cluster = Cluster::running(&["ns"], WriteMode::Apply, &THREE).await;
+    let ours = cluster.ours("us", "ns");
+    tokio::time::sleep(10 * MINUTE).await;
+    let before = cluster.known_peers("ns");
+    assert_eq!(before.lines().count(), 3);
+    drop(ours);
+    cluster.sandbox.set_faults(|it| {
+        if it.user == "us" && it.resource == "stellarnodes" {
+            Fault::Status(404)
+        } else {
+            Fault::None
+        }
+    });
+    let (_ours, writes) = (
+        cluster.ours("us", "ns"),
+        cluster.writes("us", "statefulsets"),
+    );
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(cluster.known_peers("ns"), before);
+    assert_eq!(cluster.writes("us", "statefulsets"), writes);
+    let told = cluster.sandbox.peek_all("events.events.k8s.io", "ns");
+    assert!(told.iter().any(|it| it["reason"] == "KindMissing"));
+
+    // What is seen again is looked after again.
+    cluster.sandbox.clear_faults();
+    let admin = cluster.sandbox.client("admin");
+    let newcomer = fixtures::stellar_node("ns", "d", &["a", "b"]);
+    fixtures::create(&admin, &newcomer)
+        .await
+        .expect("a new validator");
+    tokio::time::sleep(5 * MINUTE).await;
+    assert_eq!(cluster.known_peers("ns").lines().count(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_network_in_three_namespaces_is_taken_in_one_validator_at_a_time() {
     let namespaces = ["n1", "n2", "n3"];
     let cluster = Cluster::running(&namespaces, WriteMode::Apply, &THREE[..2]).await;

@@ -89,6 +89,11 @@ async fn in_mode_self_the_program_makes_the_certificate_and_upgrades_leave_it_al
     installation.injects("default").await;
     let made = installation.secret(SECRET).await;
     assert_eq!(made.len(), 4, "{:?}", made.keys());
+    // Both replicas started at once, and the second took the first one's.
+    let logs = installation.replicas().into_iter().map(|pod| pod.log());
+    let logs: Vec<String> = logs.collect();
+    let made_by = |log: &&String| log.contains("Made a CA and a serving certificate");
+    assert_eq!((logs.len(), logs.iter().filter(made_by).count()), (2, 1));
     installation
         .apply("upgrade", &["tls.mode=self", "podLabels.upgrade=one"])
         .await;

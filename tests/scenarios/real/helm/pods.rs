@@ -53,16 +53,23 @@ impl Installation {
         let template = spec.template.spec.expect("it has pods");
         let count = usize::try_from(spec.replicas.unwrap_or(1)).expect("a count");
         let mut old = self.replicas().into_iter();
-        for _ in 0..count {
-            let pod = Arc::new(self.start(&template).await);
-            eventually("a new replica is ready", PATIENCE, async || {
-                pod.assert_runs();
-                pod.is_ready().await
-            })
-            .await;
-            self.lock().push(pod);
-            self.put_behind_service().await;
-            self.take_away(old.next()).await;
+        // A Deployment starts its first replicas at once, and then replaces one after the other.
+        let at_once = if old.len() == 0 { count } else { 1 };
+        for _ in (0..count).step_by(at_once) {
+            let mut new = Vec::new();
+            for _ in 0..at_once {
+                new.push(Arc::new(self.start(&template).await));
+            }
+            for pod in new {
+                eventually("a new replica is ready", PATIENCE, async || {
+                    pod.assert_runs();
+                    pod.is_ready().await
+                })
+                .await;
+                self.lock().push(pod);
+                self.put_behind_service().await;
+                self.take_away(old.next()).await;
+            }
         }
         for pod in old {
             self.take_away(Some(pod)).await;

@@ -16,7 +16,7 @@ use crate::{
     admission::connections::{ConnectionLimits, ConnectionStats, serve},
     api::names,
     clock::Clock,
-    controller::args::{DiscoveryArgs, RolloutArgs},
+    controller::args::{DiscoveryArgs, InjectionArgs, RolloutArgs},
     domain::node::NodeName,
     engine::{Election, Engine, Settings, identity},
     observe::health::{self, Condition, Health},
@@ -70,6 +70,9 @@ pub struct AppArgs {
     /// Where the webhook's certificate is.
     #[command(flatten)]
     pub tls: TlsArgs,
+    /// What validators are given.
+    #[command(flatten)]
+    pub injection: InjectionArgs,
     /// How peers are found.
     #[command(flatten)]
     pub discovery: DiscoveryArgs,
@@ -336,7 +339,9 @@ impl AppArgs {
         };
         Settings {
             namespaces: self.namespaces.clone(),
-            policy: self.rollout.policy(&self.discovery, writer),
+            policy: self
+                .rollout
+                .policy(&self.discovery, &self.injection, writer),
             dry_run: self.dry_run,
             recheck: self.discovery.discovery_interval,
             runs_loop: !self.no_discovery,

@@ -20,7 +20,7 @@ use crate::{
         node::NodeName,
         peer::PeerAddress,
         peer_list::PeerList,
-        policy::AddressMode,
+        policy::{AddressMode, InjectMode},
         snapshot::{ConfigMapView, parse_time},
         survey::{candidates, survey},
     },
@@ -136,6 +136,7 @@ pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<
         notes: &list.notes,
         token: &format!("{}.0", identity()),
         at: clock.now().wall,
+        inject: &InjectMode::Mount,
         is_timely: &|| clock.now().moment.since(read_at) < DECISION_AGE_MAX,
     };
     turn::restart(errand, &fresh, start).await.map(drop)

@@ -305,6 +305,7 @@ impl Admitter {
                 .into_iter()
                 .map(|(network, state)| (network, state.members))
                 .collect(),
+            inject: self.policy.inject.clone(),
             has_orphans: has_orphans(&snapshot, name),
         })
     }

@@ -38,6 +38,12 @@ pub const INJECT_DISABLED: &str = "disabled";
 pub const PORT: &str = "peers.stellar.org/port";
 /// Annotation that names the core container.
 pub const CONTAINER: &str = "peers.stellar.org/container";
+/// Annotation that names the file that stellar-core reads, as a path in the core container.
+pub const CONFIG_PATH: &str = "peers.stellar.org/config-path";
+/// Annotation that says how the list is given to a validator.
+pub const INJECT_MODE: &str = "peers.stellar.org/inject-mode";
+/// Value of [`INJECT_MODE`] by which the list is mounted and stellar-core's configuration left alone.
+pub const INJECT_MODE_MOUNT: &str = "mount";
 /// Annotation on the pod template with the hash of the membership that the pod knows.
 pub const MEMBERSHIP: &str = "peers.stellar.org/membership";
 /// Annotation on the pod template with the time of our last restart, RFC 3339.
@@ -70,6 +76,14 @@ pub const KEY_MEMBERS: &str = "members.json";
 
 /// Where the ConfigMap is mounted in the core container.
 pub const MOUNT_PATH: &str = "/etc/stellar-peers";
+/// Name of the injected init container that merges the list into stellar-core's configuration.
+pub const RENDER_CONTAINER: &str = "stellar-peers-render";
+/// Name of the injected volume with the merged configuration.
+pub const CONFIG_VOLUME: &str = "stellar-peers-config";
+/// Where the operator mounts ConfigMap `<node>-config` in the core container.
+pub const OPERATOR_CONFIG_DIR: &str = "/config";
+/// The file that stellar-core reads there.
+pub const CONFIG_FILE: &str = "stellar-core.cfg";
 /// The peer port of stellar-core where nothing else is said.
 pub const DEFAULT_PEER_PORT: u16 = 11625;
 /// Container names by which we know stellar-core, best first.

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use clap::ValueEnum;
 use humantime::parse_duration;
 
-use crate::domain::policy::{AddressMode, Adopt, OnZeroTolerance, Policy, RestartOn};
+use crate::domain::policy::{AddressMode, Adopt, InjectMode, OnZeroTolerance, Policy, RestartOn};
 
 /// How peers are addressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,6 +43,46 @@ pub enum OnZeroToleranceArg {
     Restart,
     /// It is not restarted.
     Hold,
+}
+
+/// How the list is given to validators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InjectArg {
+    /// Mounted, and merged into the file that stellar-core reads.
+    Render,
+    /// Mounted, and no more.
+    Mount,
+}
+
+/// What validators are given.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Injection")]
+pub struct InjectionArgs {
+    /// How the list is given to validators: render where --render-image is set, else mount.
+    #[arg(long, env = "STELLAR_PEERS_INJECT", value_enum)]
+    pub inject: Option<InjectArg>,
+    /// The image of the init container that merges the list into stellar-core's configuration: that of this program,
+    /// as validators' nodes can pull it.
+    #[arg(
+        long,
+        env = "STELLAR_PEERS_RENDER_IMAGE",
+        value_name = "IMAGE",
+        required_if_eq("inject", "render")
+    )]
+    pub render_image: Option<String>,
+}
+
+impl InjectionArgs {
+    /// The flags in the core's units.
+    #[must_use]
+    pub fn mode(&self) -> InjectMode {
+        match (self.inject, &self.render_image) {
+            (Some(InjectArg::Mount), _) | (_, None) => InjectMode::Mount,
+            (Some(InjectArg::Render) | None, Some(image)) => InjectMode::Render {
+                image: image.clone(),
+            },
+        }
+    }
 }
 
 /// How peers are found.
@@ -132,7 +172,12 @@ fn parse_positive(text: &str) -> Result<Duration, String> {
 impl RolloutArgs {
     /// The flags in the core's units. `writer` names this installation in the record.
     #[must_use]
-    pub fn policy(&self, discovery: &DiscoveryArgs, writer: String) -> Policy {
+    pub fn policy(
+        &self,
+        discovery: &DiscoveryArgs,
+        injection: &InjectionArgs,
+        writer: String,
+    ) -> Policy {
         Policy {
             writer,
             address_mode: match discovery.address_mode {
@@ -141,6 +186,7 @@ impl RolloutArgs {
                     cluster_domain: discovery.cluster_domain.clone(),
                 },
             },
+            inject: injection.mode(),
             bootstrap_after: discovery.bootstrap_after,
             restart_on: match self.restart_on {
                 RestartOnArg::Membership => RestartOn::Membership,
@@ -175,14 +221,41 @@ mod tests {
         #[command(flatten)]
         discovery: DiscoveryArgs,
         #[command(flatten)]
+        injection: InjectionArgs,
+        #[command(flatten)]
         rollout: RolloutArgs,
     }
 
     #[test]
     fn the_flags_defaults_are_the_cores_defaults() {
-        let All { discovery, rollout } = All::parse_from(["run"]);
+        let All {
+            discovery,
+            injection,
+            rollout,
+        } = All::parse_from(["run"]);
         let policy = Policy::default();
-        assert_eq!(rollout.policy(&discovery, policy.writer.clone()), policy);
+        let writer = policy.writer.clone();
+        assert_eq!(rollout.policy(&discovery, &injection, writer), policy);
+    }
+
+    #[test]
+    fn without_an_image_the_list_is_mounted_and_never_half_rendered() {
+        let mode = |args: &[&str]| {
+            let all = All::try_parse_from(["run"].iter().chain(args));
+            all.map(|all| all.injection.mode()).ok()
+        };
+        let render = Some(InjectMode::Render {
+            image: "it".to_owned(),
+        });
+        assert_eq!(mode(&[]), Some(InjectMode::Mount));
+        assert_eq!(mode(&["--render-image", "it"]), render);
+        assert_eq!(
+            mode(&["--inject", "render", "--render-image", "it"]),
+            render
+        );
+        let mount = mode(&["--inject", "mount", "--render-image", "it"]);
+        assert_eq!(mount, Some(InjectMode::Mount));
+        assert_eq!(mode(&["--inject", "render"]), None);
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl Pass<'_> {
             notes: &list.notes,
             token: &context.token(),
             at: now.wall,
+            inject: &context.policy.inject,
             is_timely: &|| {
                 let age = context.clock.now().moment.since(read_at);
                 age < DECISION_AGE_MAX && context.leadership.is_held()

@@ -20,6 +20,7 @@ use crate::{
     domain::{
         node::NodeName,
         notes::Notes,
+        policy::InjectMode,
         rollout::{Deletion, Fence, Start, fence_patch, restart_patch, token_patch},
         snapshot::{ConfigMapView, StatefulSetView},
         turn::Turn,
@@ -39,6 +40,8 @@ pub(crate) struct Errand<'a> {
     /// A text that was never a token before.
     pub(crate) token: &'a str,
     pub(crate) at: Timestamp,
+    /// How the list is given to the validator.
+    pub(crate) inject: &'a InjectMode,
     /// Whether the decision still holds: it is not too old, and we still lead.
     pub(crate) is_timely: &'a (dyn Fn() -> bool + Sync),
 }
@@ -69,6 +72,7 @@ pub(crate) async fn restart(
         notes,
         token,
         at,
+        inject,
         is_timely,
     } = errand;
     let changed = |what: &str| ReconcileError::Conflict {
@@ -98,10 +102,11 @@ pub(crate) async fn restart(
     let written = apply_notes(client, namespace, &notes, stored).await?;
 
     timely()?;
-    let operations = restart_patch(&document(&object), start, token, at).map_err(|why| {
-        let node = start.node.clone();
-        ReconcileError::CannotInject { node, why }
-    })?;
+    let operations =
+        restart_patch(&document(&object), start, token, inject, at).map_err(|why| {
+            let node = start.node.clone();
+            ReconcileError::CannotInject { node, why }
+        })?;
     let restarted = set
         .patch(operations, |now| is_as_decided_on(now, start, Some(token)))
         .await?;

@@ -47,6 +47,19 @@ pub enum OnZeroTolerance {
     Hold,
 }
 
+/// How the list is given to validators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum InjectMode {
+    /// Mounted, and no more.
+    #[default]
+    Mount,
+    /// Mounted, and merged into stellar-core's configuration where it is certain which file that is.
+    Render {
+        /// The image of the init container that merges: ours.
+        image: String,
+    },
+}
+
 /// All that the core's decisions depend on besides the cluster and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -54,6 +67,8 @@ pub struct Policy {
     pub writer: String,
     /// How peers are addressed.
     pub address_mode: AddressMode,
+    /// How the list is given to validators.
+    pub inject: InjectMode,
     /// Time after which a network that was never Ready, or a lost one, is helped; zero turns that off.
     pub bootstrap_after: Duration,
     /// When a change is worth a restart.
@@ -75,11 +90,12 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// The defaults of the contract's section 7.
+    /// The flags' defaults; without an image the list can only be mounted.
     fn default() -> Self {
         Self {
             writer: "stellar-peers/stellar-peers".to_owned(),
             address_mode: AddressMode::Ip,
+            inject: InjectMode::Mount,
             bootstrap_after: Duration::from_mins(1),
             restart_on: RestartOn::Membership,
             adopt: Adopt::Restart,

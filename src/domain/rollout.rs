@@ -35,10 +35,10 @@ pub use self::{
 use super::{
     Memory, Now, Policy, Snapshot,
     discovery::{Discovery, NetworkState},
-    injection::CannotInject,
+    injection::{CannotInject, Parts},
     node::{Network, NodeName},
     notes::Notes,
-    policy::{Adopt, RestartOn},
+    policy::{Adopt, InjectMode, RestartOn},
     quorum::{QuorumSet, Resolved},
     snapshot::{ConfigMapView, PodManagement, UpdateStrategy},
     survey::{Candidate, PodReport, Survey, candidate, candidates},
@@ -83,9 +83,22 @@ pub fn plan(scene: Scene<'_>) -> Plan {
     }
     for (name, node) in candidates(scene.survey) {
         plan.notices.extend(unreadable(name, node));
+        plan.notices.extend(not_rendered(scene.policy, name, node));
     }
     plan.fences.extend(fences(scene));
     plan
+}
+
+/// A validator that has the list and can't be made to use it.
+fn not_rendered(policy: &Policy, name: &NodeName, node: &Candidate) -> Option<Notice> {
+    let template = &node.stateful_set.template;
+    let is_wanted = policy.inject != InjectMode::Mount && template.parts == Parts::Whole;
+    let why = template.not_rendered.as_ref().filter(|_| is_wanted)?;
+    Some(Notice {
+        node: name.clone(),
+        reason: "NotRendered",
+        note: format!("the list is mounted, and not put into stellar-core's configuration: {why}"),
+    })
 }
 
 fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan: &mut Plan) {

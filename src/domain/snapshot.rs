@@ -251,7 +251,7 @@ impl From<&StatefulSetObject> for StatefulSetView {
         let (template_labels, template_annotations) = (template.labels(), template.annotations());
         let (labels, annotations) = (&metadata.labels, &metadata.annotations);
         let label = |key| labels.find(key).or_else(|| template_labels.find(key));
-        let annotation = |key| {
+        let annotation = |key: &'static str| {
             annotations
                 .find(key)
                 .or_else(|| template_annotations.find(key))
@@ -290,7 +290,7 @@ impl From<&StatefulSetObject> for StatefulSetView {
             turn: annotations.find(names::TURN).map(str::to_owned),
             paused: is_true(annotations, names::PAUSED),
             allow_ephemeral: annotation(names::ALLOW_EPHEMERAL) == Some("true"),
-            template: template.view(annotation(names::CONTAINER)),
+            template: template.view(annotation, metadata.name.as_deref().unwrap_or_default()),
         }
     }
 }

@@ -7,17 +7,19 @@ use serde_json::Value;
 
 use super::{
     parts::{
-        OurPort, Wanted, annotate, annotation_path, complete, is_same_but_for_our_parts, remove,
-        replace, strip,
+        Completed, OurPort, Wanted, annotate, annotation_path, complete, is_same_but_for_our_parts,
+        remove, replace, strip,
     },
+    rendering::Rendering,
     template::{CannotInject, Template, effective_port, has, metadata, setting},
 };
 use crate::{
-    api::names::{self, STELLAR_PEERS},
+    api::names::{self, MOUNT_PATH, STELLAR_PEERS},
     domain::{
         membership::{Members, MembershipHash},
         node::{Network, NodeName},
         peer::{InvalidPort, PeerPort},
+        policy::InjectMode,
         snapshot::{Inject, StellarNodeView, is_operator_labelled, parse_time},
     },
 };
@@ -44,6 +46,8 @@ pub struct Knowledge {
     pub stellar_node: Option<Arc<StellarNodeView>>,
     /// The members of each network.
     pub members: BTreeMap<Network, Members>,
+    /// How the list is given to validators.
+    pub inject: InjectMode,
     /// Pods of this StatefulSet's names run without an owner: it is being put over them, and a template other
     /// than theirs would restart them.
     pub has_orphans: bool,
@@ -318,37 +322,40 @@ fn is_disabled(knowledge: &Knowledge) -> bool {
 /// Adds or renews our parts.
 fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
     match injection(review, knowledge) {
-        Ok(operations) if operations.is_empty() => Admission::UNTOUCHED,
-        Ok(operations) => Admission {
-            outcome: Outcome::Injected,
-            operations,
-            warnings: Vec::new(),
-        },
+        Ok(completed) if completed.operations.is_empty() => Admission::UNTOUCHED,
+        Ok(completed) => {
+            let warning = |why| {
+                format!(
+                    "stellar-peers: the peer list is mounted at {MOUNT_PATH}, and not put into stellar-core's \
+                     configuration: {why}"
+                )
+            };
+            Admission {
+                outcome: Outcome::Injected,
+                operations: completed.operations,
+                warnings: completed.not_rendered.map(warning).into_iter().collect(),
+            }
+        }
         Err(why) => Admission::not_injected(&why.to_string()),
     }
 }
 
-fn injection(
-    review: Review<'_>,
-    knowledge: &Knowledge,
-) -> Result<Vec<PatchOperation>, CannotInject> {
+fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Completed, CannotInject> {
     let object = review.object;
     let template = object.pointer(TEMPLATE).unwrap_or(&Value::Null);
     let port = port_to_inject(review, knowledge)?;
-    let mut members = knowledge
-        .members
-        .get(&network(object, knowledge))
-        .cloned()
-        .unwrap_or_default();
-    // A newcomer knows of itself, so that its joining doesn't restart it. A generated name is not known yet.
-    if let Ok(name) = NodeName::new(review.name) {
-        members.insert(name, port);
-    }
+    let network = network(object, knowledge);
+    // A generated name is not known yet.
+    let node = NodeName::new(review.name).ok();
+    let mut members = knowledge.members.get(&network).cloned().unwrap_or_default();
+    // A newcomer knows of itself, so that its joining doesn't restart it.
+    members.extend(node.clone().map(|name| (name, port)));
     let named = setting(object, "annotations", names::CONTAINER);
     let wanted = Wanted {
         port,
         membership: MembershipHash::of(&members),
         restarted_at: stored_annotation(review, names::RESTARTED_AT),
+        rendering: Rendering::of(&knowledge.inject, object, node, &network),
     };
     let stored = review.old.and_then(|old| old.pointer(TEMPLATE));
     let templates: Vec<Template<'_>> = [Some(template), stored]

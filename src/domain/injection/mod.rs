@@ -11,15 +11,19 @@
 //!   template and the stored one are the same but for our parts, the result is the stored one.
 
 mod admit;
+mod config;
 mod parts;
+mod rendering;
 mod stellar_node;
 mod template;
 #[cfg(test)]
 mod tests;
 
 pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
-pub use parts::{OurPort, Parts, Wanted, complete, is_same_but_for_our_parts};
+pub use config::CannotRender;
+pub use parts::{Completed, OurPort, Parts, Wanted, complete, is_same_but_for_our_parts};
 pub(crate) use parts::{add, annotate, annotation_path, remove, replace, test};
+pub use rendering::Rendering;
 pub use stellar_node::admit_stellar_node;
 pub use template::{CannotInject, Template, TemplateView};
 pub(crate) use template::{effective_port, metadata, setting};

@@ -6,7 +6,11 @@ use json_patch::{
 };
 use serde_json::{Map, Value, json};
 
-use super::template::{CannotInject, Template, list, mounts, text};
+use super::{
+    config::CannotRender,
+    rendering::{self, Rendering},
+    template::{CannotInject, Template, list, mounts, text},
+};
 use crate::{
     api::names::{self, MOUNT_PATH, STELLAR_PEERS},
     domain::{membership::MembershipHash, peer::PeerPort},
@@ -31,14 +35,17 @@ impl Parts {
         let core = template.core(named).ok().map(|(_, core)| core);
         let volume = template.volumes().any(is_our_volume);
         let mount = core.is_some_and(|core| mounts(core).any(is_our_mount));
+        let rendering = rendering::Found::of(template, core);
         let membership = template.annotation(names::MEMBERSHIP).is_some();
         let port = template
             .port_annotation()
             .and_then(Result::ok)
             .is_some_and(|port| template.declares(port));
+        // A list that is only mounted is an older form, or all that can be done.
+        let is_consistent = rendering.is_absent() || rendering.is_whole();
         match (volume, mount, membership, port) {
-            (false, false, false, _) => Self::Absent,
-            (true, true, true, true) => Self::Whole,
+            (false, false, false, _) if rendering.is_absent() => Self::Absent,
+            (true, true, true, true) if is_consistent => Self::Whole,
             _ => Self::Partial,
         }
     }
@@ -135,12 +142,22 @@ pub struct Wanted {
     pub membership: MembershipHash,
     /// The time of our restart, RFC 3339, where this is one.
     pub restarted_at: Option<String>,
+    /// How the list comes into stellar-core's configuration; [`None`] where it is only mounted.
+    pub rendering: Option<Rendering>,
+}
+
+/// What makes our parts whole.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Completed {
+    /// The operations.
+    pub operations: Vec<PatchOperation>,
+    /// Why the list is only mounted, where it should come into the configuration as well.
+    pub not_rendered: Option<CannotRender>,
 }
 
 /// The operations that make our parts in `template` whole.
 ///
-/// Paths begin at `base`, the pointer to the template. Empty where nothing is missing or outdated. What is there
-/// in an older form and serves is left as it is.
+/// Paths begin at `base`, the pointer to the template. Empty where nothing is missing or outdated.
 ///
 /// # Errors
 /// [`CannotInject`] where one part can't be added; then none is.
@@ -150,28 +167,31 @@ pub fn complete(
     named: Option<&str>,
     wanted: &Wanted,
     our_port: &OurPort,
-) -> Result<Vec<PatchOperation>, CannotInject> {
+) -> Result<Completed, CannotInject> {
     let view = Template::new(template);
     let core_index = blocked(view, named)?;
     let core = &template["spec"]["containers"][core_index];
     let core_base = format!("{base}/spec/containers/{core_index}");
-    let mut operations = Vec::new();
-    if !view.volumes().any(is_our_volume) {
-        let volume = json!({
+    let rendering::Change {
+        mut operations,
+        volume,
+        mount,
+        not_rendered,
+    } = rendering::change(view, base, core, &core_base, wanted.rendering.as_ref());
+    let list_volume = || {
+        json!({
             "name": STELLAR_PEERS,
             "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
-        });
-        operations.push(append(
-            &template["spec"],
-            &format!("{base}/spec"),
-            "volumes",
-            volume,
-        ));
-    }
-    if !mounts(core).any(is_our_mount) {
-        let mount = json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true});
-        operations.push(append(core, &core_base, "volumeMounts", mount));
-    }
+        })
+    };
+    let list_mount = || json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true});
+    let has_volume = view.volumes().any(is_our_volume);
+    let volumes = (!has_volume).then(list_volume).into_iter().chain(volume);
+    let spec = &template["spec"];
+    operations.extend(append(spec, &format!("{base}/spec"), "volumes", volumes));
+    let has_mount = mounts(core).any(is_our_mount);
+    let added = (!has_mount).then(list_mount).into_iter().chain(mount);
+    operations.extend(append(core, &core_base, "volumeMounts", added));
     operations.extend(complete_port(view, core, &core_base, wanted.port, our_port));
     let mut annotations = vec![
         (names::PORT, wanted.port.to_string()),
@@ -184,7 +204,10 @@ pub fn complete(
             .map(|at| (names::RESTARTED_AT, at)),
     );
     operations.extend(annotate(template, base, &annotations));
-    Ok(operations)
+    Ok(Completed {
+        operations,
+        not_rendered,
+    })
 }
 
 /// Declares the port where no container does, in the entry that we added before if there is one.
@@ -208,7 +231,7 @@ fn complete_port(
             {
                 entry["name"] = json!(STELLAR_PEERS);
             }
-            Some(append(core, core_base, "ports", entry))
+            append(core, core_base, "ports", [entry]).pop()
         }
         Some(index) if declared => Some(remove(&format!("{core_base}/ports/{index}"))),
         Some(index) => Some(replace(
@@ -288,6 +311,7 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
     let Some(spec) = left.get_mut("spec") else {
         return left;
     };
+    rendering::strip(spec);
     if ours_only {
         retain(spec, "volumes", |volume| !is_our_volume(volume));
     }
@@ -307,7 +331,7 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
     left
 }
 
-fn retain(object: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
+pub(super) fn retain(object: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
     if let Some(Value::Array(items)) = object.get_mut(key) {
         items.retain(keep);
     }
@@ -331,12 +355,23 @@ fn drop_empty(object: &mut Value, key: &str) {
 }
 
 /// Appends to the list `key` of `object`, which stands at `base`; makes the list where there is none.
-fn append(object: &Value, base: &str, key: &str, item: Value) -> PatchOperation {
+fn append(
+    object: &Value,
+    base: &str,
+    key: &str,
+    items: impl IntoIterator<Item = Value>,
+) -> Vec<PatchOperation> {
+    let path = format!("{base}/{key}");
     if object.get(key).is_some_and(Value::is_array) {
-        add(&format!("{base}/{key}/-"), item)
-    } else {
-        add(&format!("{base}/{key}"), json!([item]))
+        let at_end = format!("{path}/-");
+        return items.into_iter().map(|item| add(&at_end, item)).collect();
     }
+    let items: Vec<Value> = items.into_iter().collect();
+    let is_empty = items.is_empty();
+    (!is_empty)
+        .then(|| add(&path, Value::Array(items)))
+        .into_iter()
+        .collect()
 }
 
 pub(crate) fn add(path: &str, value: Value) -> PatchOperation {

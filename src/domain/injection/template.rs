@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::parts::Parts;
+use super::{
+    config::{CannotRender, config},
+    parts::Parts,
+};
 use crate::{
     api::{Container, ContainerPort, names},
     domain::{
@@ -55,6 +58,8 @@ pub struct TemplateView {
     pub blocked: Option<CannotInject>,
     /// The core container keeps its data on an emptyDir.
     pub ephemeral_ledger: bool,
+    /// Why the list can't be put into stellar-core's configuration, where more is asked for than to mount it.
+    pub not_rendered: Option<CannotRender>,
 }
 
 impl<'a> Template<'a> {
@@ -82,8 +87,12 @@ impl<'a> Template<'a> {
             .as_str()
     }
 
-    fn list(self, key: &str) -> impl Iterator<Item = &'a Value> + Clone {
-        list(self.0.get("spec"), key)
+    pub(super) fn spec(self) -> Option<&'a Value> {
+        self.0.get("spec")
+    }
+
+    pub(super) fn list(self, key: &str) -> impl Iterator<Item = &'a Value> + Clone {
+        list(self.spec(), key)
     }
 
     pub(super) fn volumes(self) -> impl Iterator<Item = &'a Value> {
@@ -163,9 +172,15 @@ impl<'a> Template<'a> {
         (!is_outdated).then_some(annotated)
     }
 
-    /// What decisions need to know. `named` is annotation [`names::CONTAINER`].
+    /// What decisions need to know. `setting` gives the annotations of the object or of this template, `node` is the
+    /// object's name.
     #[must_use]
-    pub fn view(self, named: Option<&str>) -> TemplateView {
+    pub fn view<'s>(
+        self,
+        setting: impl Fn(&'static str) -> Option<&'s str>,
+        node: &str,
+    ) -> TemplateView {
+        let named = setting(names::CONTAINER);
         TemplateView {
             membership: self.annotation(names::MEMBERSHIP).map(str::to_owned),
             restarted_at: self.annotation(names::RESTARTED_AT).map(str::to_owned),
@@ -176,7 +191,21 @@ impl<'a> Template<'a> {
             ephemeral_ledger: self
                 .core(named)
                 .is_ok_and(|(_, core)| self.is_ephemeral(core)),
+            not_rendered: self.not_rendered(named, setting, node),
         }
+    }
+
+    fn not_rendered<'s>(
+        self,
+        named: Option<&str>,
+        setting: impl Fn(&'static str) -> Option<&'s str>,
+        node: &str,
+    ) -> Option<CannotRender> {
+        if setting(names::INJECT_MODE) == Some(names::INJECT_MODE_MOUNT) {
+            return None;
+        }
+        let (_, core) = self.core(named).ok()?;
+        config(self, core, setting(names::CONFIG_PATH), node).err()
     }
 
     /// A container whose only data is on an emptyDir. A mount without a volume here is a claim by template.

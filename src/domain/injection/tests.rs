@@ -10,6 +10,7 @@ use crate::{
         membership::{Members, MembershipHash},
         node::{Network, NodeName},
         peer::PeerPort,
+        policy::InjectMode,
     },
 };
 
@@ -26,16 +27,21 @@ fn operators(image: &str) -> Value {
             "spec": {
                 "containers": [
                     {"name": "stellar-node", "image": image, "ports": [{"containerPort": 11625, "protocol": "TCP"}],
-                     "volumeMounts": [{"name": "data", "mountPath": "/opt/stellar/data"}]},
+                     "volumeMounts": [{"name": "data", "mountPath": "/opt/stellar/data"},
+                                      {"name": "config", "mountPath": "/config", "readOnly": true}]},
                     {"name": "stellar-health-check", "image": "health", "ports": [{"name": "health", "containerPort": 8081}]},
                 ],
-                "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "validator-1-data"}}],
+                "volumes": [
+                    {"name": "data", "persistentVolumeClaim": {"claimName": "validator-1-data"}},
+                    {"name": "config", "configMap": {"name": "validator-1-config", "defaultMode": 420}},
+                ],
+                "securityContext": {"runAsUser": 10000, "runAsNonRoot": true, "fsGroup": 10000},
             },
         }},
     })
 }
 
-/// A plain one that opts in on its template, and declares no ports.
+/// A plain one that opts in on its template, declares no ports and has no configuration that we could find.
 fn plain(image: &str) -> Value {
     json!({
         "metadata": {"name": "validator-1"},
@@ -54,6 +60,9 @@ fn knowledge(others: &[&str]) -> Knowledge {
     let networks = ["testnet", ""].map(|network| (Network::new(network), members.clone()));
     Knowledge {
         members: networks.into(),
+        inject: InjectMode::Render {
+            image: "ours:1".to_owned(),
+        },
         ..Knowledge::default()
     }
 }
@@ -100,25 +109,52 @@ enum Treats {
     DropsVolume,
     DropsMount,
     DropsAnnotations,
+    DropsInitContainer,
+    DropsConfigVolume,
+    DropsConfigMount,
     EditsMembership,
 }
 
 fn treat(object: &mut Value, how: Treats) {
     let template = &mut object["spec"]["template"];
-    let drop_named = |list: &mut Value| {
-        if let Some(items) = list.as_array_mut() {
-            items.retain(|item| item["name"] != "stellar-peers");
+    let drop_named = |list: Option<&mut Value>, name: &str| {
+        if let Some(items) = list.and_then(Value::as_array_mut) {
+            items.retain(|item| item["name"] != name);
         }
     };
     let drops = |it| matches!(how, Treats::DropsAll) || it;
-    if drops(matches!(how, Treats::DropsVolume)) {
-        drop_named(&mut template["spec"]["volumes"]);
-    }
-    if drops(matches!(how, Treats::DropsMount)) {
-        drop_named(&mut template["spec"]["containers"][0]["volumeMounts"]);
-    }
-    if drops(false) {
-        drop_named(&mut template["spec"]["containers"][0]["ports"]);
+    let list = |path| format!("/spec/{path}");
+    for (is_dropped, path, name) in [
+        (
+            matches!(how, Treats::DropsVolume),
+            "volumes",
+            "stellar-peers",
+        ),
+        (
+            matches!(how, Treats::DropsMount),
+            "containers/0/volumeMounts",
+            "stellar-peers",
+        ),
+        (false, "containers/0/ports", "stellar-peers"),
+        (
+            matches!(how, Treats::DropsInitContainer),
+            "initContainers",
+            names::RENDER_CONTAINER,
+        ),
+        (
+            matches!(how, Treats::DropsConfigVolume),
+            "volumes",
+            names::CONFIG_VOLUME,
+        ),
+        (
+            matches!(how, Treats::DropsConfigMount),
+            "containers/0/volumeMounts",
+            names::CONFIG_VOLUME,
+        ),
+    ] {
+        if drops(is_dropped) {
+            drop_named(template.pointer_mut(&list(path)), name);
+        }
     }
     if drops(matches!(how, Treats::DropsAnnotations)) {
         template["metadata"]
@@ -138,6 +174,9 @@ fn any_treatment() -> impl Strategy<Value = Treats> {
         Treats::DropsVolume,
         Treats::DropsMount,
         Treats::DropsAnnotations,
+        Treats::DropsInitContainer,
+        Treats::DropsConfigVolume,
+        Treats::DropsConfigMount,
         Treats::EditsMembership,
     ])
 }
@@ -145,13 +184,21 @@ fn any_treatment() -> impl Strategy<Value = Treats> {
 /// Something stored: of either shape, with our parts, without, half, or in an older form.
 fn any_stored() -> impl Strategy<Value = Value> {
     let object = prop::sample::select(vec![operators("core:1"), plain("core:1")]);
-    let flags = any::<(bool, bool, bool)>();
+    let flags = any::<(bool, bool, bool, bool)>();
     (object, any_treatment(), flags).prop_map(
-        |(object, treatment, (injected, is_older, restarted))| {
+        |(object, treatment, (injected, is_older, restarted, is_mounted))| {
             if !injected {
                 return object;
             }
-            let mut object = created(&object);
+            let mounted = Knowledge {
+                inject: InjectMode::Mount,
+                ..knowledge(&["validator-2"])
+            };
+            let mut object = if is_mounted {
+                stored_after(&object, None, "operator", &mounted)
+            } else {
+                created(&object)
+            };
             treat(&mut object, treatment);
             let metadata = &mut object["spec"]["template"]["metadata"];
             if restarted && metadata["annotations"].is_object() {
@@ -165,6 +212,13 @@ fn any_stored() -> impl Strategy<Value = Value> {
                     .filter(|it| it["name"] == "stellar-peers")
                 {
                     volume["configMap"]["defaultMode"] = json!(256);
+                }
+                for container in object["spec"]["template"]["spec"]["initContainers"]
+                    .as_array_mut()
+                    .into_iter()
+                    .flatten()
+                {
+                    container["image"] = json!("ours:0");
                 }
             }
             object
@@ -247,6 +301,11 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just(json!(11625)),
         Just(json!(-1)),
         Just(json!("core")),
+        Just(json!("stellar-peers-config")),
+        Just(json!("stellar-peers-render")),
+        Just(json!("--conf")),
+        Just(json!("/config/a")),
+        Just(json!("/config")),
         Just(json!({})),
         Just(json!([])),
     ];
@@ -264,6 +323,10 @@ fn any_json() -> impl Strategy<Value = Value> {
         "volumeMounts",
         "mountPath",
         "configMap",
+        "initContainers",
+        "subPath",
+        "args",
+        names::CONFIG_PATH,
         names::INJECT,
         names::PORT,
         names::MEMBERSHIP,
@@ -298,11 +361,11 @@ fn a_new_validator_gets_everything_at_once() {
         json!("11625")
     );
     assert_eq!(
-        template["spec"]["volumes"][1],
+        template["spec"]["volumes"][2],
         json!({"name": "stellar-peers", "configMap": {"name": "stellar-peers", "optional": true, "defaultMode": 420}})
     );
     assert_eq!(
-        template["spec"]["containers"][0]["volumeMounts"][1],
+        template["spec"]["containers"][0]["volumeMounts"][2],
         json!({"name": "stellar-peers", "mountPath": "/etc/stellar-peers", "readOnly": true})
     );
     let declared = json!([{"containerPort": 11625, "protocol": "TCP"}]);

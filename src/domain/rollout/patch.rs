@@ -8,7 +8,8 @@ use super::{Fence, Start};
 use crate::{
     api::names,
     domain::{
-        injection::{self, CannotInject, OurPort, Template, Wanted, test},
+        injection::{self, CannotInject, OurPort, Rendering, Template, Wanted, test},
+        policy::InjectMode,
         snapshot::parse_time,
         time::rfc3339,
         turn::fenced,
@@ -59,6 +60,7 @@ pub fn restart_patch(
     object: &Value,
     start: &Start,
     token: &str,
+    inject: &InjectMode,
     at: Timestamp,
 ) -> Result<Vec<PatchOperation>, CannotInject> {
     let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
@@ -83,14 +85,10 @@ pub fn restart_patch(
         port: start.port,
         membership: start.hash.clone(),
         restarted_at: Some(rfc3339(at)),
+        rendering: Rendering::of(inject, object, Some(start.node.clone()), &start.network),
     };
-    operations.extend(injection::complete(
-        template,
-        "/spec/template",
-        named,
-        &wanted,
-        &our_port,
-    )?);
+    let completed = injection::complete(template, "/spec/template", named, &wanted, &our_port)?;
+    operations.extend(completed.operations);
     Ok(operations)
 }
 

@@ -52,10 +52,17 @@ const NOON: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
 #[test]
 fn the_restart_patch_carries_our_parts_and_holds_only_on_what_was_decided() {
-    let patch = restart_patch(&operators_set(), &a_start(None), "t", NOON).unwrap();
+    let patch = restart_patch(
+        &operators_set(),
+        &a_start(None),
+        "t",
+        &InjectMode::Mount,
+        NOON,
+    )
+    .unwrap();
     let mut patched = operators_set();
     json_patch::patch(&mut patched, &patch).unwrap();
-    let view: TemplateView = Template::new(&patched["spec"]["template"]).view(None);
+    let view: TemplateView = Template::new(&patched["spec"]["template"]).view(|_| None, "a");
     assert_eq!(view.parts, Parts::Whole);
     assert_eq!(
         view.membership.as_deref(),
@@ -79,7 +86,14 @@ fn the_restart_patch_carries_our_parts_and_holds_only_on_what_was_decided() {
         "the token is used up"
     );
     patched["metadata"]["annotations"][names::TURN] = json!("t");
-    let patch = restart_patch(&patched, &a_start(Some("v1:000000000000")), "t", NOON).unwrap();
+    let patch = restart_patch(
+        &patched,
+        &a_start(Some("v1:000000000000")),
+        "t",
+        &InjectMode::Mount,
+        NOON,
+    )
+    .unwrap();
     assert!(
         json_patch::patch(&mut patched, &patch).is_err(),
         "it carries another membership than was seen"
@@ -91,8 +105,8 @@ fn a_restart_is_always_later_than_the_last_even_if_the_clock_went_back() {
     let mut set = operators_set();
     set["spec"]["template"]["metadata"]["annotations"] =
         json!({names::RESTARTED_AT: "2030-01-01T00:00:00Z"});
-    let patch = restart_patch(&set, &a_start(None), "t", NOON).unwrap();
+    let patch = restart_patch(&set, &a_start(None), "t", &InjectMode::Mount, NOON).unwrap();
     json_patch::patch(&mut set, &patch).unwrap();
-    let view = Template::new(&set["spec"]["template"]).view(None);
+    let view = Template::new(&set["spec"]["template"]).view(|_| None, "a");
     assert_eq!(view.restarted_at.as_deref(), Some("2030-01-01T00:00:01Z"));
 }

@@ -7,7 +7,10 @@
 //! The way of the data: [`Snapshot`] → [`survey`](survey::survey) (what each node is) →
 //! [`discover`](discovery::discover) (its peers, its networks) → [`peer_list`] (the ConfigMap) and
 //! [`rollout`] (restarts). [`Memory`] holds what only time can tell. [`decide`] is all of it in one call.
+//!
+//! Beside that way stands [`core_config`]: the list as a validator's own configuration has it.
 
+pub mod core_config;
 pub mod discovery;
 pub mod injection;
 pub mod membership;
@@ -28,8 +31,10 @@ mod decision;
 mod digest;
 #[cfg(test)]
 mod fixtures;
+mod foreign;
 
 pub use decision::{Decision, decide};
+pub use foreign::NotToml;
 pub use memory::Memory;
 pub use policy::Policy;
 pub use snapshot::Snapshot;

@@ -149,6 +149,12 @@ impl PeerAddress {
     pub const fn host(&self) -> &Host {
         &self.host
     }
+
+    /// The port at which it listens.
+    #[must_use]
+    pub const fn port(&self) -> PeerPort {
+        self.port
+    }
 }
 
 impl fmt::Display for PeerAddress {

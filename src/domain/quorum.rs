@@ -23,10 +23,10 @@ pub use self::{
     parse::{UnreadableQuorumSet, parse},
     resolved::{Resolved, Tolerance},
 };
-use super::node::NodeName;
-
-/// How much of a name of somebody else's choosing goes into a message.
-const SHOWN_CHARS: usize = 63;
+use super::{
+    foreign::{SHOWN_CHARS, short},
+    node::NodeName,
+};
 
 /// How much of a public key does.
 const SHOWN_KEY_CHARS: usize = 8;
@@ -51,17 +51,6 @@ impl fmt::Display for Entry {
             Self::Key(key) => f.write_str(&short(key, SHOWN_KEY_CHARS)),
         }
     }
-}
-
-/// The first characters of foreign text, and nothing that could break a line.
-fn short(text: &str, chars_max: usize) -> String {
-    let mut rest = text.chars();
-    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    let mut shown: String = rest.by_ref().take(chars_max).map(plain).collect();
-    if rest.next().is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 /// A quorum set as stellar-core reads it.

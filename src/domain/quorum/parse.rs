@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use toml_edit::{Document, Item, Table, TableLike, TomlError};
+use toml_edit::{Document, Item, Table, TableLike};
 
 use super::{Entry, Level, QuorumSet, SHOWN_CHARS, short};
+use crate::domain::foreign::NotToml;
 
 /// A whole Kubernetes object is hardly larger.
 const TEXT_BYTES_MAX: usize = 1 << 20;
@@ -37,13 +38,8 @@ pub enum UnreadableQuorumSet {
     #[error("it is longer than 1 MiB")]
     TooLong,
     /// Not the language of stellar-core's configuration.
-    #[error("line {line} is no TOML: {problem}")]
-    NotToml {
-        /// Counted from 1.
-        line: usize,
-        /// In the parser's words.
-        problem: String,
-    },
+    #[error(transparent)]
+    NotToml(#[from] NotToml),
     /// `THRESHOLD_PERCENT` or a list `VALIDATORS` before any table, where stellar-core refuses them.
     #[error("it has no [QUORUM_SET] line above THRESHOLD_PERCENT and VALIDATORS")]
     NoHeader,
@@ -85,7 +81,7 @@ pub fn parse(text: &str) -> Result<Option<QuorumSet>, UnreadableQuorumSet> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(UnreadableQuorumSet::TooLong);
     }
-    let document = Document::parse(text).map_err(|error| not_toml(text, &error))?;
+    let document = Document::parse(text).map_err(|error| NotToml::new(text, &error))?;
     let config = document.as_table();
     let Some(item) = config.get(QUORUM_SET) else {
         return without_header(config);
@@ -98,15 +94,6 @@ pub fn parse(text: &str) -> Result<Option<QuorumSet>, UnreadableQuorumSet> {
     Ok(Some(QuorumSet::new(
         top.map(&mut |entry| reader.named(entry)),
     )))
-}
-
-fn not_toml(text: &str, error: &TomlError) -> UnreadableQuorumSet {
-    let before = error.span().map_or(0, |span| span.start.min(text.len()));
-    let newlines = text.bytes().take(before).filter(|byte| *byte == b'\n');
-    UnreadableQuorumSet::NotToml {
-        line: newlines.count() + 1,
-        problem: short(error.message(), 2 * SHOWN_CHARS),
-    }
 }
 
 /// What a configuration without a `QUORUM_SET` means.

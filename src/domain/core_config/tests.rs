@@ -1,0 +1,4 @@
+//! What is merged into what: by tables, and by properties over configurations of many shapes.
+
+mod choice;
+mod merge;

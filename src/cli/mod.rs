@@ -14,12 +14,14 @@ mod connect;
 pub mod demo;
 mod manifests;
 mod pause;
+mod render;
 mod run;
 
 pub use check::CheckArgs;
 pub use connect::ConnectArgs;
 pub use manifests::ManifestsArgs;
 pub use pause::PauseArgs;
+pub use render::RenderArgs;
 pub use run::RunArgs;
 
 /// Peer discovery, injection and careful restarts for Stellar validators on Kubernetes.
@@ -36,6 +38,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the webhook and the loop.
     Run(Box<RunArgs>),
+    /// Merge the list into a copy of stellar-core's configuration: an init container's work.
+    Render(RenderArgs),
     /// Check an installation from inside the cluster.
     Check(CheckArgs),
     /// Print the `CustomResourceDefinition` of StellarNode.
@@ -84,6 +88,7 @@ impl Cli {
     pub async fn execute(self) -> Result<(), Failed> {
         match self.command {
             Command::Run(args) => run::run(*args).await,
+            Command::Render(args) => render::run(&args),
             Command::Check(args) => check::run(&args).await,
             Command::Crd(args) => manifests::print_crd(args),
             Command::Manifests(args) => manifests::print(&args),

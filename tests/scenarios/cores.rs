@@ -1,4 +1,5 @@
-//! Stand-ins for the stellar-cores of a namespace: they read the list when they start, and are Ready only with others.
+//! Stand-ins for the stellar-cores of a namespace: they read their configuration when they start, dial whom they find
+//! in it, and are Ready only with others.
 //!
 //! They work through the API alone, and so on both rigs. Pods begin as [`NOT_READY`] says, which the operator's stand-in
 //! puts into the template; a pod becomes Ready, or loses that, when its annotation is changed here.
@@ -9,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
-use stellar_peers::api::names;
+use stellar_peers::{api::names, domain::core_config::reading::read_known_peers};
 use tokio::task::JoinHandle;
+
+use crate::kubelet::{Mounted, configuration, mounted};
 
 /// The annotation by which a pod is not Ready on either rig.
 pub(crate) const NOT_READY: (&str, &str) = (READY, "never");
@@ -40,8 +43,8 @@ struct State {
     enough: usize,
     /// Nodes whose next pods will not become Ready.
     broken_from_now: BTreeSet<String>,
-    /// What the kubelets mount, where that is not what the API server has.
-    mounted: Option<BTreeSet<String>>,
+    /// What the kubelets mount as the list, where that is not what the API server has.
+    mounted: Option<BTreeMap<String, String>>,
     /// By uid.
     cores: BTreeMap<String, Core>,
 }
@@ -49,6 +52,7 @@ struct State {
 #[derive(Clone, Debug)]
 struct Core {
     node: String,
+    /// What it dials: `host:port`.
     knows: BTreeSet<String>,
     is_broken: bool,
 }
@@ -58,9 +62,10 @@ struct Running {
     pod: String,
     uid: String,
     node: String,
-    address: String,
-    mounts_list: bool,
+    /// Where it can be reached: by its IP and, by its governing Service, by name.
+    addresses: Vec<String>,
     annotation: Option<String>,
+    object: Pod,
 }
 
 impl Cores {
@@ -115,14 +120,21 @@ impl Cores {
         }
     }
 
-    /// From now on pods that start find these addresses mounted: a kubelet's copy is up to a minute old.
-    pub(crate) fn mount(&self, addresses: &[String]) {
-        lock(&self.state).mounted = Some(addresses.iter().cloned().collect());
+    /// From now on pods that start find this list mounted: a kubelet's copy is up to a minute old.
+    pub(crate) fn mount(&self, list: BTreeMap<String, String>) {
+        lock(&self.state).mounted = Some(list);
     }
 
     /// From now on pods that start find mounted what the API server has.
     pub(crate) fn mount_the_present_list(&self) {
         lock(&self.state).mounted = None;
+    }
+
+    /// What the core of this pod dials; nothing before it started.
+    pub(crate) fn dials(&self, uid: &str) -> BTreeSet<String> {
+        let state = lock(&self.state);
+        let core = state.cores.get(uid);
+        core.map(|core| core.knows.clone()).unwrap_or_default()
     }
 
     /// All these nodes have a core that started.
@@ -139,18 +151,26 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 async fn round(client: &Client, namespace: &str, state: &Mutex<State>) -> kube::Result<()> {
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
     let running = pods.list(&ListParams::default()).await?;
-    let running: Vec<Running> = running.iter().filter_map(look_at).collect();
-    let lists = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let list = lists.get_opt(names::STELLAR_PEERS).await?;
-    let list = list.and_then(|list| list.data?.remove(names::KEY_KNOWN_PEERS));
-    let list = list
-        .unwrap_or_default()
-        .lines()
-        .map(str::to_owned)
+    let services = Api::<Service>::namespaced(client.clone(), namespace);
+    let services = services.list(&ListParams::default()).await?;
+    let named: BTreeSet<String> = services.iter().filter_map(gives_names).collect();
+    let running: Vec<Running> = running
+        .into_iter()
+        .filter_map(|pod| look_at(pod, &named))
         .collect();
-    let wanted = {
+    for it in &running {
+        if lock(state).cores.contains_key(&it.uid) {
+            continue;
+        }
+        let mut mounted = mounted(client, namespace, &it.object).await?;
         let mut state = lock(state);
-        state.read_lists(&running, &list);
+        if let Some(list) = &state.mounted {
+            mounted.insert(names::STELLAR_PEERS.to_owned(), list.clone());
+        }
+        state.start(it, &mounted);
+    }
+    let wanted = {
+        let state = lock(state);
         state.annotations(&running)
     };
     for (it, wanted) in running.iter().zip(wanted) {
@@ -163,35 +183,48 @@ async fn round(client: &Client, namespace: &str, state: &Mutex<State>) -> kube::
     Ok(())
 }
 
-fn look_at(pod: &Pod) -> Option<Running> {
-    let status = pod.status.as_ref()?;
+/// Name of a headless Service that gives names to pods before they are Ready.
+fn gives_names(service: &Service) -> Option<String> {
+    let spec = service.spec.as_ref()?;
+    let gives = spec.cluster_ip.as_deref() == Some("None")
+        && spec.publish_not_ready_addresses == Some(true);
+    gives.then(|| service.name_any())
+}
+
+fn look_at(pod: Pod, named: &BTreeSet<String>) -> Option<Running> {
+    let (spec, status) = (pod.spec.as_ref()?, pod.status.as_ref()?);
     let runs = status.phase.as_deref() == Some("Running");
-    let volumes = pod.spec.iter().flat_map(|spec| &spec.volumes).flatten();
-    let mut maps = volumes.filter_map(|volume| volume.config_map.as_ref());
     (runs && pod.metadata.deletion_timestamp.is_none()).then_some(())?;
+    let namespace = pod.namespace()?;
+    let name = spec.subdomain.as_ref().filter(|it| named.contains(*it));
+    let name = name.and_then(|service| {
+        let host = spec.hostname.as_ref()?;
+        Some(format!("{host}.{service}.{namespace}.svc.cluster.local"))
+    });
+    let hosts = status.pod_ip.iter().cloned().chain(name);
+    let address = |host| format!("{host}:{}", names::DEFAULT_PEER_PORT);
     Some(Running {
         pod: pod.name_any(),
         uid: pod.uid()?,
         node: pod.name_any().rsplit_once('-')?.0.to_owned(),
-        address: format!("{}:{}", status.pod_ip.as_ref()?, names::DEFAULT_PEER_PORT),
-        mounts_list: maps.any(|map| map.name == names::STELLAR_PEERS),
+        addresses: hosts.map(address).collect(),
         annotation: pod.annotations().get(READY).cloned(),
+        object: pod,
     })
 }
 
 impl State {
-    /// A core reads the list once, when it starts.
-    fn read_lists(&mut self, running: &[Running], list: &BTreeSet<String>) {
-        let list = self.mounted.as_ref().unwrap_or(list);
-        let broken = &self.broken_from_now;
-        for it in running {
-            let mounted = || list.iter().filter(|_| it.mounts_list).cloned();
-            self.cores.entry(it.uid.clone()).or_insert_with(|| Core {
-                node: it.node.clone(),
-                knows: mounted().collect(),
-                is_broken: broken.contains(&it.node),
-            });
-        }
+    /// A core reads its configuration once, when it starts.
+    fn start(&mut self, it: &Running, mounted: &Mounted) {
+        let config = configuration(&it.object, mounted);
+        let peers = read_known_peers(&config);
+        let peers = peers.unwrap_or_else(|error| panic!("{}: {error}\n{config}", it.pod));
+        let core = Core {
+            node: it.node.clone(),
+            knows: peers.into_iter().collect(),
+            is_broken: self.broken_from_now.contains(&it.node),
+        };
+        self.cores.insert(it.uid.clone(), core);
     }
 
     fn annotations(&self, running: &[Running]) -> Vec<&'static str> {
@@ -204,7 +237,10 @@ impl State {
 
     /// How many cores messages of this one reach, itself included.
     fn linked(&self, running: &[Running], from: usize) -> usize {
-        let knows = |a: &Running, b: &Running| self.cores[&a.uid].knows.contains(&b.address);
+        let knows = |a: &Running, b: &Running| {
+            let knows = &self.cores[&a.uid].knows;
+            b.addresses.iter().any(|address| knows.contains(address))
+        };
         let (mut reached, mut next) = (BTreeSet::from([from]), vec![from]);
         while let Some(at) = next.pop() {
             for (other, it) in running.iter().enumerate() {

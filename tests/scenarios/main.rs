@@ -5,6 +5,7 @@
 
 mod cores;
 mod history;
+mod kubelet;
 mod ours;
 mod real;
 mod sandbox;
@@ -63,6 +64,13 @@ on_both_worlds!(
     held::a_paused_namespace_restarts_nobody_until_it_is_resumed,
     held::a_paused_validator_waits_until_it_is_resumed_and_the_others_do_not,
     held::whose_pods_would_not_follow_waits_and_the_others_do_not,
+    charts::three_releases_form_a_network_by_their_pods_addresses,
+    charts::three_releases_form_a_network_by_their_pods_names,
+    charts::four_releases_form_a_network_by_their_pods_addresses,
+    charts::four_releases_form_a_network_by_their_pods_names,
+    charts::seven_releases_form_a_network_by_their_pods_addresses,
+    charts::seven_releases_form_a_network_by_their_pods_names,
+    charts::releases_without_claims_form_a_network_and_then_keep_their_ledgers,
     cold::a_fresh_network_forms_by_itself,
     cold::a_network_that_lost_all_its_pods_at_once_finds_itself_again,
     cold::in_a_cold_start_the_list_keeps_all_and_each_is_restarted_once,

@@ -13,6 +13,9 @@ pub(crate) enum Webhook {
     Unregistered,
 }
 
+/// Nobody pulls it: no rig runs containers.
+const IMAGE: &str = "--render-image=stellar-peers:here";
+
 /// The times by which our program and a story go: the defaults on the sandbox, whose clock costs nothing, and short
 /// ones on a real API server.
 #[derive(Clone, Copy, Debug)]
@@ -66,15 +69,15 @@ impl Pace {
     };
 
     pub(crate) fn flags(&self) -> Vec<String> {
-        [
+        let times = [
             ("settle", self.settle),
             ("settle-leave", self.settle_leave),
             ("min-ready", self.min_ready),
             ("bootstrap-after", self.bootstrap_after),
             ("stuck-after", self.stuck_after),
-        ]
-        .map(|(flag, duration)| format!("--{flag}={}ms", duration.as_millis()))
-        .into()
+        ];
+        let times = times.map(|(flag, time)| format!("--{flag}={}ms", time.as_millis()));
+        times.into_iter().chain([IMAGE.to_owned()]).collect()
     }
 }
 

@@ -77,13 +77,36 @@ impl World {
 
     /// The same with stand-ins for stellar-core, each Ready only while it reaches `enough`, itself included.
     pub(crate) async fn begin_with_cores(&mut self, enough: usize) {
-        self.cores = Some(Cores::start(
-            self.client.clone(),
-            &self.namespace,
-            enough,
-            self.pace.poll,
-        ));
+        self.start_cores(enough);
         self.begin().await;
+    }
+
+    pub(crate) fn start_cores(&mut self, enough: usize) {
+        let (client, namespace) = (self.client.clone(), &self.namespace);
+        self.cores = Some(Cores::start(client, namespace, enough, self.pace.poll));
+    }
+
+    /// A release of SDF's chart that opts in, without a claim for its data where that is not asked for.
+    pub(crate) async fn create_release(&self, name: &str, has_claim: bool) {
+        let namespace = &self.namespace;
+        let mut set = if has_claim {
+            fixtures::chart_stateful_set(namespace, name)
+        } else {
+            fixtures::chart_stateful_set_without_claim(namespace, name)
+        };
+        if self.cores.is_some() {
+            let (key, value) = NOT_READY;
+            set["spec"]["template"]["metadata"]["annotations"] = json!({key: value});
+        }
+        for object in [
+            fixtures::headless_service(namespace, name),
+            fixtures::chart_config_map(namespace, name),
+            set,
+        ] {
+            fixtures::create(&self.client, &object)
+                .await
+                .expect("a new object");
+        }
     }
 
     /// The stand-ins for stellar-core.

@@ -51,8 +51,8 @@ async fn all_run(world: &World, nodes: &[&str]) {
 
 /// All pods come back at other addresses, and their kubelets' copies of the list have the old ones.
 async fn lose_all_pods(world: &World, nodes: &[&str]) {
-    let old = world.known_peers().await;
-    world.cores().mount(&old);
+    let old = world.list().await.and_then(|list| list.data);
+    world.cores().mount(old.unwrap_or_default());
     let mark = world.history.mark();
     for node in nodes {
         world.lose_pod(node).await;

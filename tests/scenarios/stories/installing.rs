@@ -5,10 +5,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use serde_json::json;
-use stellar_peers::{
-    api::StatefulSetObject,
-    sandbox::{fixtures, operator::WriteMode},
-};
+use stellar_peers::{api::StatefulSetObject, sandbox::operator::WriteMode};
 
 use super::FOUR;
 use crate::{
@@ -98,14 +95,7 @@ pub(crate) async fn a_statefulset_that_opts_in_by_its_template_is_a_node(world: 
     world.start_ours().await;
     let both = ["core-a", "core-b"];
     for name in both {
-        let service = fixtures::headless_service(&world.namespace, name);
-        fixtures::create(&world.client, &service)
-            .await
-            .expect("a new Service");
-        let set = fixtures::chart_stateful_set(&world.namespace, name);
-        fixtures::create(&world.client, &set)
-            .await
-            .expect("a new StatefulSet");
+        world.create_release(name, true).await;
     }
     world.everyone_knows(&both).await;
     assert!(world.runs_with("core-a", &hash_of(&both)).await);

@@ -1,5 +1,6 @@
 //! The stories, one topic a file.
 
+pub(crate) mod charts;
 pub(crate) mod cold;
 pub(crate) mod held;
 pub(crate) mod installing;

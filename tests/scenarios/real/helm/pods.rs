@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs,
     net::{Ipv4Addr, SocketAddr},
-    os::unix::fs::symlink,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -17,9 +16,12 @@ use k8s_openapi::api::{
 use kube::Api;
 
 use super::{Installation, RELEASE};
-use crate::real::{
-    control_plane::{Process, eventually},
-    free_port, http,
+use crate::{
+    kubelet::publish,
+    real::{
+        control_plane::{Process, eventually},
+        free_port, http,
+    },
 };
 
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -86,7 +88,7 @@ impl Installation {
     /// The Secrets that replicas have mounted, anew: as the kubelet does within a minute.
     pub(crate) async fn refresh_mounts(&self) {
         for mount in self.replicas().iter().flat_map(|pod| &pod.mounts) {
-            publish(&mount.folder, &self.secret(&mount.secret).await);
+            publish(&mount.folder, &version(), &self.secret(&mount.secret).await);
         }
     }
 
@@ -179,7 +181,7 @@ impl Installation {
             let secret = volume.and_then(|volume| volume.secret.as_ref()?.secret_name.clone());
             let secret = secret.expect("the chart mounts Secrets and nothing else");
             let folder = folder.join(&mount.name);
-            publish(&folder, &self.secret(&secret).await);
+            publish(&folder, &version(), &self.secret(&secret).await);
             mounts.push((mount.mount_path.clone(), Mount { secret, folder }));
         }
         mounts
@@ -292,16 +294,7 @@ fn pre_stop(container: &Container) -> Duration {
     Duration::from_secs(sleep.try_into().expect("not negative"))
 }
 
-/// A Secret's keys as the kubelet lays them out: file → `..data/file` → `..<date>/file`, swapped at once.
-fn publish(mount: &Path, data: &BTreeMap<String, Vec<u8>>) {
-    let version = format!("..{}", free_port());
-    fs::create_dir_all(mount.join(&version)).expect("a folder");
-    for (name, content) in data {
-        fs::write(mount.join(&version).join(name), content).expect("a file");
-    }
-    symlink(&version, mount.join("..data_tmp")).expect("a link");
-    fs::rename(mount.join("..data_tmp"), mount.join("..data")).expect("a link");
-    for name in data.keys().filter(|name| !mount.join(name).exists()) {
-        symlink(Path::new("..data").join(name), mount.join(name)).expect("a link");
-    }
+/// A name that no version of a mount had before.
+fn version() -> String {
+    format!("..{}", free_port())
 }

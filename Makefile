@@ -1,12 +1,23 @@
 # What this project can do on a machine. Each target sets up what it needs: Rust 1.95 (rust-toolchain.toml), a C
-# compiler for aws-lc, and, for a real API server, Go 1.25 or newer.
+# compiler for aws-lc, for a real API server Go 1.25 or newer, for the image buildah.
 
 CARGO ?= cargo
 CONTROL_PLANE := target/control-plane/bin
 # Stories on a real API server mostly wait: more of them at once than there are cores.
 E2E_THREADS ?= 6
 
-.PHONY: help demo test test-hermetic sim mutants e2e control-plane chart generate lint deny bench release
+# What is handed out. Static, so that it runs in an image that holds nothing else; with --target, or the procedural
+# macros would have to be static too.
+DIST := target/dist
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+PLATFORM = linux-$(patsubst x86_64,amd64,$(patsubst aarch64,arm64,$(firstword $(subst -, ,$(TRIPLE)))))
+STATIC = target/$(TRIPLE)/release/stellar-peers
+IMAGE = $(DIST)/stellar-peers-$(VERSION)-image-$(PLATFORM).tar
+# buildah needs no daemon; podman and docker are known too.
+export CONTAINER_TOOL ?= buildah
+
+.PHONY: help demo test test-hermetic sim mutants e2e control-plane chart generate lint deny bench release static image
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -20,6 +31,7 @@ help:
 	@echo 'make lint           format, clippy, documentation, licences and banned crates'
 	@echo 'make bench          latency, throughput and size, in figures'
 	@echo 'make release        the stripped binary'
+	@echo 'make image          the image as an archive in target/dist, and its check; CONTAINER_TOOL=podman or docker without'
 
 demo:
 	$(CARGO) build --quiet --features sandbox
@@ -68,3 +80,15 @@ bench: control-plane
 
 release:
 	$(CARGO) build --release
+
+# Without the folders of this machine, which messages of panics would name.
+static:
+	@case $(TRIPLE) in *-linux-*) ;; *) echo 'an image needs a binary for Linux: build it on Linux' >&2; exit 1 ;; esac
+	RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/stellar-peers' \
+		$(CARGO) build --release --locked --bin stellar-peers --target $(TRIPLE)
+
+image: static
+	packaging/image.sh $(STATIC) $(VERSION) $(IMAGE)
+ifeq ($(CONTAINER_TOOL),buildah)
+	tests/image/check.sh $(IMAGE) $(VERSION)
+endif

@@ -161,4 +161,16 @@ fn the_chart_is_the_programs_version() {
     let chart: Value = serde_saphyr::from_str(&read("charts/stellar-peers/Chart.yaml")).unwrap();
     assert_eq!(chart["appVersion"], env!("CARGO_PKG_VERSION"));
     assert_eq!(chart["version"], env!("CARGO_PKG_VERSION"));
+    let archive = concat!("stellar-peers-", env!("CARGO_PKG_VERSION"), "-image-");
+    assert!(read("README.md").contains(archive));
+}
+
+#[test]
+fn the_image_runs_as_the_user_of_the_chart() {
+    let values: Value = serde_saphyr::from_str(&read("charts/stellar-peers/values.yaml")).unwrap();
+    let pod = &values["podSecurityContext"];
+    let user = format!("USER {}:{}", pod["runAsUser"], pod["runAsGroup"]);
+    assert!(read("Dockerfile").lines().any(|line| line == user));
+    // What is mounted from a Secret belongs to this group.
+    assert_eq!(pod["fsGroup"], pod["runAsGroup"]);
 }

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Installs the Debian packages of these commands where they are missing, or says how.
+#
+#   need.sh COMMAND...
+set -euo pipefail
+
+for command in "$@"; do
+    if command -v "$command" >/dev/null; then
+        continue
+    fi
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        echo "$command is needed: install it, on Debian as root with: apt-get install $command" >&2
+        exit 1
+    fi
+    echo "installing $command"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$command" >/dev/null
+done

@@ -17,7 +17,7 @@ IMAGE = $(DIST)/stellar-peers-$(VERSION)-image-$(PLATFORM).tar
 # buildah needs no daemon; podman and docker are known too.
 export CONTAINER_TOOL ?= buildah
 
-.PHONY: help demo test test-hermetic sim mutants e2e control-plane chart generate lint deny bench release static image
+.PHONY: help demo test test-hermetic sim mutants e2e control-plane chart generate lint deny bench release static image dist
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench          latency, throughput and size, in figures'
 	@echo 'make release        the stripped binary'
 	@echo 'make image          the image as an archive in target/dist, and its check; CONTAINER_TOOL=podman or docker without'
+	@echo 'make dist           image, static binary, chart, manifests, SBOM and checksums, in target/dist'
 
 demo:
 	$(CARGO) build --quiet --features sandbox
@@ -92,3 +93,10 @@ image: static
 ifeq ($(CONTAINER_TOOL),buildah)
 	tests/image/check.sh $(IMAGE) $(VERSION)
 endif
+
+dist:
+	rm -rf $(DIST)
+	$(MAKE) image
+	tests/control-plane/build.sh $(CONTROL_PLANE) helm
+	@command -v cargo-cyclonedx >/dev/null || $(CARGO) install --locked --quiet cargo-cyclonedx --version 0.5.9
+	HELM=$(CONTROL_PLANE)/helm packaging/dist.sh $(STATIC) $(VERSION) $(PLATFORM) $(DIST)

@@ -22,6 +22,7 @@ mod tests;
 use std::{
     env, fs,
     io::{self, Write},
+    panic::{self, AssertUnwindSafe},
     path::{Component, Path, PathBuf},
 };
 
@@ -103,6 +104,9 @@ enum Problem {
     /// A file beside the configuration.
     #[error("{} is not copied", .0.display())]
     NotCopied(PathBuf, #[source] io::Error),
+    /// A bug of ours, or of the parser. Standard error has it above.
+    #[error("a bug, please report it with the lines above")]
+    Bug,
 }
 
 /// What the copy has instead of the configuration.
@@ -150,7 +154,8 @@ fn render(args: &RenderArgs, pod_ips: &str, out: &mut dyn Write) -> Result<(), F
         Some(file) => fs::read(&file.path).map_err(|error| failed(&file.path, &error))?,
         None => Vec::new(),
     };
-    let rendered = rendered(args, pod_ips, config.map(|_| &content[..]), &mut problems);
+    let config_bytes = config.map(|_| &content[..]);
+    let rendered = or_bug(|| rendered(args, pod_ips, config_bytes, &mut problems));
     if args.strict {
         complain(args, &rendered, &problems)?;
     }
@@ -175,6 +180,11 @@ fn render(args: &RenderArgs, pod_ips: &str, out: &mut dyn Write) -> Result<(), F
         complain(args, &rendered, &problems)?;
     }
     Ok(())
+}
+
+/// A validator starts even where we panic.
+fn or_bug(work: impl FnOnce() -> Rendered) -> Rendered {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(Rendered::AsItIs(Problem::Bug))
 }
 
 fn copy(out_dir: &Path, file: &SourceFile) -> io::Result<()> {
@@ -210,13 +220,14 @@ fn chosen(
 ) -> Result<Choice, Problem> {
     let name = NodeName::new(&args.node).map_err(Problem::Node)?;
     let network = args.network.as_deref().map(Network::new);
+    let mut of_list = Vec::new();
     let mut read = |file: &str| {
         let path = args.peers_dir.join(file);
         match fs::read(&path) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
-                problems.push(Problem::Unreadable(path, error));
+                of_list.push(Problem::Unreadable(path, error));
                 None
             }
         }
@@ -227,13 +238,12 @@ fn chosen(
         known_peers: known_peers.as_deref(),
     };
     let mut choice = choose(&list, &Reader::new(name, network, pod_ips));
-    let mut of_list = choice.problems.drain(..).map(Problem::List);
-    if choice.basis == Basis::Nothing
-        && let Some(problem) = problems.pop().or_else(|| of_list.next())
-    {
-        return Err(problem);
+    of_list.extend(choice.problems.drain(..).map(Problem::List));
+    if choice.basis == Basis::Nothing && !of_list.is_empty() {
+        // What can't be read is why there is nothing.
+        return Err(of_list.swap_remove(0));
     }
-    problems.extend(of_list);
+    problems.append(&mut of_list);
     Ok(choice)
 }
 

@@ -358,6 +358,24 @@ fn a_file_that_cannot_be_copied_stops_nobody() {
 }
 
 #[test]
+fn a_list_that_cannot_be_read_is_the_reason_and_hides_no_other() {
+    let pod = Pod::usual();
+    symlink("nowhere", pod.path("config/dangling")).unwrap();
+    fs::remove_file(pod.path("peers/KNOWN_PEERS")).unwrap();
+    fs::remove_file(pod.path("peers/members.json")).unwrap();
+    fs::create_dir(pod.path("peers/members.json")).unwrap();
+    let said = pod.render(&[]).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].contains("dangling is not copied: "), "{said}");
+    assert!(
+        lines[1].contains("nothing is merged into stellar-core.cfg: ")
+            && lines[1].contains("members.json can't be read: "),
+        "{said}"
+    );
+}
+
+#[test]
 fn folders_that_hold_themselves_or_the_copy_end() {
     let pod = Pod::usual();
     symlink(".", pod.path("config/self")).unwrap();
@@ -392,6 +410,12 @@ fn what_a_killed_run_left_is_replaced_and_goes() {
     pod.render(&["--strict"]).unwrap();
     assert!(!pod.path("out/.stellar-peers-render").exists());
     assert_eq!(pod.read("out/theirs"), "kept");
+}
+
+#[test]
+fn a_bug_stops_nobody() {
+    let rendered = or_bug(|| unreachable!("a test's panic"));
+    assert!(matches!(rendered, Rendered::AsItIs(Problem::Bug)));
 }
 
 #[test]

@@ -3,10 +3,9 @@
 //! # Guarantees
 //! - It never stops a validator that would start without it: whatever goes wrong, the files are copied as they are, one
 //!   line on standard error says why, and the exit code is 0. `--strict` is for people who would rather know.
-//! - The exit code is 1 where a copy is impossible: the folder or the configuration in it can't be read, or the copy
-//!   can't be written. An empty place would only become a folder of that name, made by the kubelet for its `subPath`,
-//!   and stay one for as long as the pod lives; a failed init container is tried again. A configuration that isn't
-//!   there is told and no error: there is nothing to copy.
+//! - The exit code is 1 where a copy is impossible: the folder or the configuration in it isn't there or can't be read,
+//!   or the copy can't be written. An empty place would only become a folder of that name, made by the kubelet for its
+//!   `subPath`, and stay one for as long as the pod lives; a failed init container is tried again.
 //! - Each file is replaced at once or not at all, with the mode that it has in its source.
 //! - Nothing is removed: what has left the source stays in the copy until its volume goes. A folder that a person names
 //!   by mistake loses nothing so, and stellar-core reads no file that its configuration doesn't name.
@@ -23,7 +22,7 @@ use std::{
     env, fs,
     io::{self, Write},
     panic::{self, AssertUnwindSafe},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use self::folder::SourceFile;
@@ -83,12 +82,6 @@ enum Problem {
     /// A flag's value.
     #[error("--node {0}")]
     Node(InvalidNodeName),
-    /// A flag's value.
-    #[error("--config-file {0:?} is no path inside of --config-dir")]
-    ConfigPath(PathBuf),
-    /// Nobody made the configuration, or it has another name.
-    #[error("--config-dir has no such file")]
-    NoConfig,
     /// stellar-core will say so.
     #[error("it is no UTF-8 text")]
     NotUtf8,
@@ -150,23 +143,21 @@ fn render(args: &RenderArgs, pod_ips: &str, out: &mut dyn Write) -> Result<(), F
         .map(|(path, error)| Problem::NotCopied(path, error))
         .collect();
     let config = files.iter().find(|file| file.relative == args.config_file);
-    let content = match config {
-        Some(file) => fs::read(&file.path).map_err(|error| failed(&file.path, &error))?,
-        None => Vec::new(),
-    };
-    let config_bytes = config.map(|_| &content[..]);
-    let rendered = or_bug(|| rendered(args, pod_ips, config_bytes, &mut problems));
+    let config = config.ok_or_else(|| {
+        let missing = args.config_dir.join(&args.config_file);
+        Failed(format!("{}: there is no such file", missing.display()))
+    })?;
+    let content = fs::read(&config.path).map_err(|error| failed(&config.path, &error))?;
+    let rendered = or_bug(|| rendered(args, pod_ips, &content, &mut problems));
     if args.strict {
         complain(args, &rendered, &problems)?;
     }
-    if let Some(file) = config {
-        let content = match &rendered {
-            Rendered::Merged { text, .. } => text.as_bytes(),
-            Rendered::AsItIs(_) => &content,
-        };
-        folder::write(&args.out_dir, file, content)
-            .map_err(|error| failed(&args.out_dir.join(&file.relative), &error))?;
-    }
+    let copied = match &rendered {
+        Rendered::Merged { text, .. } => text.as_bytes(),
+        Rendered::AsItIs(_) => &content,
+    };
+    folder::write(&args.out_dir, config, copied)
+        .map_err(|error| failed(&args.out_dir.join(&config.relative), &error))?;
     for file in files
         .iter()
         .filter(|file| file.relative != args.config_file)
@@ -195,14 +186,14 @@ fn copy(out_dir: &Path, file: &SourceFile) -> io::Result<()> {
 fn rendered(
     args: &RenderArgs,
     pod_ips: &str,
-    config: Option<&[u8]>,
+    config: &[u8],
     problems: &mut Vec<Problem>,
 ) -> Rendered {
     let choice = match chosen(args, pod_ips, problems) {
         Ok(choice) => choice,
         Err(problem) => return Rendered::AsItIs(problem),
     };
-    match merged(args, config, &choice) {
+    match merged(config, &choice) {
         Ok((text, added)) => Rendered::Merged {
             text,
             peers: choice.peers.len(),
@@ -248,17 +239,8 @@ fn chosen(
 }
 
 /// The text, and how many peers it did not have before.
-fn merged(
-    args: &RenderArgs,
-    config: Option<&[u8]>,
-    choice: &Choice,
-) -> Result<(String, usize), Problem> {
-    let mut components = args.config_file.components();
-    if !components.all(|it| matches!(it, Component::Normal(_))) {
-        return Err(Problem::ConfigPath(args.config_file.clone()));
-    }
-    let bytes = config.ok_or(Problem::NoConfig)?;
-    let text = str::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?;
+fn merged(config: &[u8], choice: &Choice) -> Result<(String, usize), Problem> {
+    let text = str::from_utf8(config).map_err(|_| Problem::NotUtf8)?;
     let merged = merge(text, &choice.peers).map_err(Problem::Config)?;
     Ok((merged.text, merged.added))
 }

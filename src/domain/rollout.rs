@@ -14,6 +14,7 @@
 //! - A Ready pod is never deleted.
 
 mod due;
+mod notices;
 mod pace;
 mod patch;
 mod room;
@@ -25,8 +26,9 @@ use std::time::Duration;
 
 use self::{
     due::{Due, due},
+    notices::notices,
     pace::Pace,
-    room::{Named, Room, Step, unmapped, unreadable},
+    room::{Named, Room, Step, unmapped},
 };
 pub use self::{
     patch::{fence_patch, restart_patch, token_patch},
@@ -35,10 +37,10 @@ pub use self::{
 use super::{
     Memory, Now, Policy, Snapshot,
     discovery::{Discovery, NetworkState},
-    injection::{CannotInject, Parts},
+    injection::CannotInject,
     node::{Network, NodeName},
     notes::Notes,
-    policy::{Adopt, InjectMode, RestartOn},
+    policy::{Adopt, RestartOn},
     quorum::{QuorumSet, Resolved},
     snapshot::{ConfigMapView, PodManagement, UpdateStrategy},
     survey::{Candidate, PodReport, Survey, candidate, candidates},
@@ -82,23 +84,10 @@ pub fn plan(scene: Scene<'_>) -> Plan {
         plan_network(scene, network, state, &mut plan);
     }
     for (name, node) in candidates(scene.survey) {
-        plan.notices.extend(unreadable(name, node));
-        plan.notices.extend(not_rendered(scene.policy, name, node));
+        plan.notices.extend(notices(scene.policy, name, node));
     }
     plan.fences.extend(fences(scene));
     plan
-}
-
-/// A validator that has the list and can't be made to use it.
-fn not_rendered(policy: &Policy, name: &NodeName, node: &Candidate) -> Option<Notice> {
-    let template = &node.stateful_set.template;
-    let is_wanted = policy.inject != InjectMode::Mount && template.parts == Parts::Whole;
-    let why = template.not_rendered.as_ref().filter(|_| is_wanted)?;
-    Some(Notice {
-        node: name.clone(),
-        reason: "NotRendered",
-        note: format!("the list is mounted, and not put into stellar-core's configuration: {why}"),
-    })
 }
 
 fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan: &mut Plan) {

@@ -71,6 +71,7 @@ on_both_worlds!(
     charts::seven_releases_form_a_network_by_their_pods_addresses,
     charts::seven_releases_form_a_network_by_their_pods_names,
     charts::releases_without_claims_form_a_network_and_then_keep_their_ledgers,
+    charts::who_opts_out_with_a_new_template_has_nothing_of_ours,
     cold::a_fresh_network_forms_by_itself,
     cold::a_network_that_lost_all_its_pods_at_once_finds_itself_again,
     cold::in_a_cold_start_the_list_keeps_all_and_each_is_restarted_once,

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use stellar_peers::{
-    domain::Policy,
+    domain::{Policy, policy::InjectMode},
     sandbox::{
         Timing,
         operator::{OperatorOptions, WriteMode},
@@ -224,6 +224,9 @@ fn draw_policy(random: &mut Random) -> Policy {
     let max_unavailable = *random.pick(&[1, 1, 1, 2, 3]).expect("there are some");
     Policy {
         writer: format!("{NAMESPACE}/stellar-peers"),
+        inject: InjectMode::Render {
+            image: "stellar-peers:here".to_owned(),
+        },
         settle: random.time(secs(2), secs(4)),
         settle_leave: random.time(secs(6), secs(12)),
         min_ready: random.time(secs(2), secs(5)),

@@ -149,15 +149,25 @@ impl SetView {
 }
 
 fn parts(template: &Value) -> Parts {
-    let is_ours = |it: &Value| it["name"] == names::STELLAR_PEERS;
-    let has = [
-        items(&template["spec"]["volumes"]).any(is_ours),
-        items(&template["spec"]["containers"]).any(|it| items(&it["volumeMounts"]).any(is_ours)),
-        annotation(template, names::MEMBERSHIP).is_some(),
+    let spec = &template["spec"];
+    let named = |list: &Value, name| items(list).filter(|it| it["name"] == name).count();
+    let mounts = |name| {
+        let containers = items(&spec["containers"]);
+        containers.map(|it| named(&it["volumeMounts"], name)).sum()
+    };
+    let given = [
+        named(&spec["volumes"], names::STELLAR_PEERS),
+        mounts(names::STELLAR_PEERS),
+        usize::from(annotation(template, names::MEMBERSHIP).is_some()),
     ];
-    match has {
-        [false, false, false] => Parts::None,
-        [true, true, true] => Parts::All,
+    let rendered = [
+        named(&spec["initContainers"], names::RENDER_CONTAINER),
+        named(&spec["volumes"], names::CONFIG_VOLUME),
+        mounts(names::CONFIG_VOLUME),
+    ];
+    match (given, rendered) {
+        ([0, 0, 0], [0, 0, 0]) => Parts::None,
+        ([1, 1, 1], [0, 0, 0] | [1, 1, 1]) => Parts::All,
         _ => Parts::Some,
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::{
     node::{Network, NodeName},
     policy::OnZeroTolerance,
     quorum::{Directory, Resolved, Tolerance},
-    survey::{Candidate, Standing, Survey},
+    survey::{Standing, Survey},
 };
 
 /// What a validator that is due gets of the room that there is.
@@ -163,14 +163,4 @@ pub(super) fn unmapped(sets: &Resolved<'_>, survey: &Survey, state: &NetworkStat
         })
     };
     members.filter_map(notice).collect()
-}
-
-/// A quorum set that can't be read: for it the plain limit holds alone.
-pub(super) fn unreadable(name: &NodeName, node: &Candidate) -> Option<Notice> {
-    let why = node.quorum_set.as_ref()?.as_ref().err()?;
-    Some(Notice {
-        node: name.clone(),
-        reason: "QuorumUnreadable",
-        note: format!("{why}; restarts go by --max-unavailable alone"),
-    })
 }

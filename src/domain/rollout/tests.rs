@@ -2,6 +2,7 @@
 
 mod down;
 mod held;
+mod notices;
 mod order;
 mod patch;
 mod quorum;

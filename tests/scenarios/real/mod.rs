@@ -2,6 +2,7 @@
 
 pub(crate) mod control_plane;
 mod helm;
+mod restricted;
 
 use std::{
     net::TcpListener,

@@ -2,6 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+use stellar_peers::api::{StatefulSetObject, names};
+
 use crate::{
     ours::Webhook,
     world::{World, hash_of},
@@ -130,4 +137,47 @@ async fn address(world: &World, node: &str, dialled: Dialled) -> Option<String> 
             "{node}-0.{node}.{namespace}.svc.cluster.local:11625"
         )),
     }
+}
+
+/// Nothing of ours stays in the template, and nobody lists the pod any more.
+pub(crate) async fn who_opts_out_with_a_new_template_has_nothing_of_ours(world: &mut World) {
+    let nodes = &SEVEN[..2];
+    world.register(Webhook::Registered).await;
+    world.start_ours().await;
+    for node in nodes {
+        world.create_release(node, true).await;
+    }
+    world.everyone_knows(nodes).await;
+    let container = template_of(world, nodes[0]).await["spec"]["initContainers"][0].clone();
+    assert_eq!(container["name"], names::RENDER_CONTAINER);
+
+    let label = format!(
+        "/spec/template/metadata/labels/{}",
+        names::INJECT.replace('/', "~1")
+    );
+    let patch = json!([
+        {"op": "replace", "path": label, "value": names::INJECT_DISABLED},
+        {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "core:22"},
+    ]);
+    let patch: json_patch::Patch = serde_json::from_value(patch).expect("a patch");
+    let sets = Api::<StatefulSetObject>::namespaced(world.client.clone(), &world.namespace);
+    let params = PatchParams::default();
+    let patch = Patch::Json::<()>(patch);
+    sets.patch(nodes[0], &params, &patch)
+        .await
+        .expect("it fits");
+    let left = template_of(world, nodes[0]).await;
+    assert_eq!(left["spec"]["initContainers"][0]["name"], "core-init");
+    let of_ours = |it: &Value| it.to_string().contains(names::STELLAR_PEERS);
+    assert!(!of_ours(&left["spec"]), "{left}");
+    world
+        .eventually("it leaves the list", async |world| {
+            world.lists_exactly(&nodes[1..]).await
+        })
+        .await;
+}
+
+async fn template_of(world: &World, node: &str) -> Value {
+    let set = world.stateful_set(node).await.expect("it is there");
+    set.spec.template
 }

@@ -1,6 +1,7 @@
 //! Turns and the writes of a restart.
 
 use super::*;
+use crate::domain::policy::InjectMode;
 
 #[test]
 fn a_token_that_was_not_used_is_taken_back() {

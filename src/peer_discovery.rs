@@ -136,7 +136,7 @@ pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<
         notes: &list.notes,
         token: &format!("{}.0", identity()),
         at: clock.now().wall,
-        inject: &InjectMode::Mount,
+        inject: &InjectMode::AsItIs,
         is_timely: &|| clock.now().moment.since(read_at) < DECISION_AGE_MAX,
     };
     turn::restart(errand, &fresh, start).await.map(drop)

@@ -306,9 +306,17 @@ impl Admitter {
                 .map(|(network, state)| (network, state.members))
                 .collect(),
             inject: self.policy.inject.clone(),
+            kept_by_another: is_kept_by_another(&snapshot, &self.policy.writer),
             has_orphans: has_orphans(&snapshot, name),
         })
     }
+}
+
+/// The list was written by another installation, and not taken over yet.
+fn is_kept_by_another(snapshot: &Snapshot, own: &str) -> bool {
+    let list = snapshot.config_map.as_ref();
+    let record = list.and_then(|list| list.readable_record());
+    record.is_some_and(|record| record.writer != own)
 }
 
 /// Pods with names that this StatefulSet would give, which nobody owns: left behind by `--cascade=orphan`.

@@ -87,6 +87,8 @@ pub const CONFIG_FILE: &str = "stellar-core.cfg";
 /// The peer port of stellar-core where nothing else is said.
 pub const DEFAULT_PEER_PORT: u16 = 11625;
 /// Container names by which we know stellar-core, best first.
-pub const CORE_CONTAINERS: [&str; 3] = ["stellar-node", "core", "stellar-core"];
+pub const CORE_CONTAINERS: [&str; 3] = [OPERATOR_CONTAINER, "core", "stellar-core"];
+/// Name of the operator's core container.
+pub const OPERATOR_CONTAINER: &str = "stellar-node";
 /// Names of container ports that mean the peer port.
 pub const PEER_PORT_NAMES: [&str; 2] = ["peer", "core-peer"];

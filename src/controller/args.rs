@@ -58,7 +58,8 @@ pub enum InjectArg {
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Injection")]
 pub struct InjectionArgs {
-    /// How the list is given to validators: render where --render-image is set, else mount.
+    /// How the list is given to validators: render where --render-image is set. With neither it is mounted, and what
+    /// merges it already stays.
     #[arg(long, env = "STELLAR_PEERS_INJECT", value_enum)]
     pub inject: Option<InjectArg>,
     /// The image of the init container that merges the list into stellar-core's configuration: that of this program,
@@ -67,6 +68,7 @@ pub struct InjectionArgs {
         long,
         env = "STELLAR_PEERS_RENDER_IMAGE",
         value_name = "IMAGE",
+        value_parser = parse_image,
         required_if_eq("inject", "render")
     )]
     pub render_image: Option<String>,
@@ -77,7 +79,8 @@ impl InjectionArgs {
     #[must_use]
     pub fn mode(&self) -> InjectMode {
         match (self.inject, &self.render_image) {
-            (Some(InjectArg::Mount), _) | (_, None) => InjectMode::Mount,
+            (Some(InjectArg::Mount), _) => InjectMode::Mount,
+            (_, None) => InjectMode::AsItIs,
             (Some(InjectArg::Render) | None, Some(image)) => InjectMode::Render {
                 image: image.clone(),
             },
@@ -160,6 +163,19 @@ pub struct RolloutArgs {
     pub stuck_after: Duration,
 }
 
+/// An image that no pod template could have would have each validator's refused.
+fn parse_image(text: &str) -> Result<String, String> {
+    let named = text.split('@').next().unwrap_or_default();
+    let at = named.rfind('/').map_or(0, |slash| slash + 1);
+    let repository = named[at..].split(':').next().unwrap_or_default();
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let is_plain = text.chars().all(|c| c.is_ascii_graphic());
+    if repository.is_empty() || !repository.chars().all(allowed) || !is_plain {
+        return Err("is no image; one is written as registry/name:tag".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 fn parse_positive(text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     if duration.is_zero() {
@@ -239,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_image_the_list_is_mounted_and_never_half_rendered() {
+    fn without_an_image_nothing_is_rendered_that_is_not_yet() {
         let mode = |args: &[&str]| {
             let all = All::try_parse_from(["run"].iter().chain(args));
             all.map(|all| all.injection.mode()).ok()
@@ -247,7 +263,7 @@ mod tests {
         let render = Some(InjectMode::Render {
             image: "it".to_owned(),
         });
-        assert_eq!(mode(&[]), Some(InjectMode::Mount));
+        assert_eq!(mode(&[]), Some(InjectMode::AsItIs));
         assert_eq!(mode(&["--render-image", "it"]), render);
         assert_eq!(
             mode(&["--inject", "render", "--render-image", "it"]),
@@ -256,6 +272,18 @@ mod tests {
         let mount = mode(&["--inject", "mount", "--render-image", "it"]);
         assert_eq!(mount, Some(InjectMode::Mount));
         assert_eq!(mode(&["--inject", "render"]), None);
+        for bad in ["", " ", "a b", "a/", "A:1", ":1", "a/B"] {
+            assert_eq!(mode(&["--render-image", bad]), None, "{bad:?}");
+        }
+        for good in [
+            "a",
+            "a:1",
+            "host:5000/a/b-c:1.2_x",
+            "host/a@sha256:0f",
+            "host/a:1@sha256:0f",
+        ] {
+            assert!(mode(&["--render-image", good]).is_some(), "{good:?}");
+        }
     }
 
     #[test]

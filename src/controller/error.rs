@@ -40,8 +40,9 @@ pub enum ReconcileError {
     },
     /// The API server serves no StellarNodes, and validators that had one still run.
     #[error(
-        "the API server serves no StellarNodes, and these were validators of an operator: {0}; until the \
-         CustomResourceDefinition is back, or their StatefulSets are gone, list and validators stay as they are"
+        "the API server serves no StellarNodes, and these were validators of an operator: {0}; list and validators \
+         of the namespace stay as they are until the CustomResourceDefinition is back, or each of these opts out by \
+         label peers.stellar.org/inject=disabled or is gone"
     )]
     KindMissing(String),
     /// What a restart was decided on is too old by now, or we lead no more. It is read and decided again.

@@ -50,8 +50,10 @@ pub enum OnZeroTolerance {
 /// How the list is given to validators.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum InjectMode {
-    /// Mounted, and no more.
+    /// Mounted. What merges it stays where it is, and comes nowhere.
     #[default]
+    AsItIs,
+    /// Mounted, and no more: what merges it goes with the next new template.
     Mount,
     /// Mounted, and merged into stellar-core's configuration where it is certain which file that is.
     Render {
@@ -90,12 +92,12 @@ pub struct Policy {
 }
 
 impl Default for Policy {
-    /// The flags' defaults; without an image the list can only be mounted.
+    /// The flags' defaults; without an image nothing can be added that merges.
     fn default() -> Self {
         Self {
             writer: "stellar-peers/stellar-peers".to_owned(),
             address_mode: AddressMode::Ip,
-            inject: InjectMode::Mount,
+            inject: InjectMode::AsItIs,
             bootstrap_after: Duration::from_mins(1),
             restart_on: RestartOn::Membership,
             adopt: Adopt::Restart,

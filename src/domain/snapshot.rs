@@ -58,12 +58,17 @@ impl Snapshot {
             .config_map
             .as_ref()
             .and_then(|map| map.readable_record());
+        // Whoever is left out whatever its StellarNode says is no question.
+        let may_count = |set: &StatefulSetView| {
+            let is_out = set.inject == Inject::Disabled || set.read_pool || set.terminating;
+            set.operator_labelled && !is_out && set.replicas > 0
+        };
         let is_recorded = |name: &NodeName, set: &StatefulSetView| {
             let node = record.and_then(|record| record.node(name));
             set.joined_at.is_some() || node.is_some_and(|node| node.uid == set.uid)
         };
         let sets = self.stateful_sets.iter();
-        sets.filter(|(name, set)| set.operator_labelled && is_recorded(name, set))
+        sets.filter(|(name, set)| may_count(set) && is_recorded(name, set))
             .map(|(name, _)| name)
             .collect()
     }

@@ -92,6 +92,11 @@ impl Cores {
         Self { state, acting }
     }
 
+    /// They panicked: stellar-core would not have started with what it was given.
+    pub(crate) fn have_ended(&self) -> bool {
+        self.acting.is_finished()
+    }
+
     /// The pods that these nodes get from now on do not become Ready.
     pub(crate) fn break_next(&self, nodes: &[&str]) {
         let nodes = nodes.iter().map(|node| (*node).to_owned());

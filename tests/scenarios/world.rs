@@ -444,6 +444,8 @@ impl World {
     pub(crate) async fn eventually(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
         let waiting = async {
             while !holds(self).await {
+                let cores_ended = self.cores.as_ref().is_some_and(Cores::have_ended);
+                assert!(!cores_ended, "the stand-ins for stellar-core panicked");
                 tokio::time::sleep(self.pace.poll).await;
             }
         };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     parts::{
         Completed, OurPort, Wanted, annotate, annotation_path, complete, is_same_but_for_our_parts,
-        remove, replace, strip,
+        mend, remove, replace, strip,
     },
     rendering::Rendering,
     template::{CannotInject, Template, effective_port, has, metadata, setting},
@@ -25,6 +25,9 @@ use crate::{
 };
 
 const TEMPLATE: &str = "/spec/template";
+/// Our caches are not full, or validators are out of their sight.
+const NOT_KNOWN: &str =
+    "this service does not see all validators of the namespace yet; it is taken in later";
 
 /// One write of a StatefulSet as the API server asks about it.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +51,8 @@ pub struct Knowledge {
     pub members: BTreeMap<Network, Members>,
     /// How the list is given to validators.
     pub inject: InjectMode,
+    /// Another installation keeps the list of the namespace, and so what merges it.
+    pub kept_by_another: bool,
     /// Pods of this StatefulSet's names run without an owner: it is being put over them, and a template other
     /// than theirs would restart them.
     pub has_orphans: bool,
@@ -86,12 +91,14 @@ impl Admission {
         warnings: Vec::new(),
     };
 
-    fn not_injected(why: &str) -> Self {
-        let warning = format!("stellar-peers: not injected: {why}");
+    /// What is there of our parts stays, unless it could keep the pod from starting.
+    fn not_injected(object: &Value, why: &str) -> Self {
+        let template = object.pointer(TEMPLATE).unwrap_or(&Value::Null);
+        let named = setting(object, "annotations", names::CONTAINER);
         Self {
             outcome: Outcome::NotInjected,
-            operations: Vec::new(),
-            warnings: vec![warning],
+            operations: mend(template, TEMPLATE, named),
+            warnings: vec![format!("stellar-peers: not injected: {why}")],
         }
     }
 }
@@ -162,15 +169,14 @@ fn admit_create(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge
         return Admission::UNTOUCHED;
     }
     let Some(knowledge) = knowledge() else {
-        return Admission::not_injected(
-            "this service has just started; the validator is taken in later",
-        );
+        return Admission::not_injected(object, NOT_KNOWN);
     };
     if is_disabled(&knowledge) {
         return Admission::UNTOUCHED;
     }
     if knowledge.has_orphans {
         return Admission::not_injected(
+            object,
             "it takes over running pods; they are taken in later, one after the other",
         );
     }
@@ -238,9 +244,7 @@ fn admit_update(
         Some(knowledge) if wants_parts(object) && !is_disabled(knowledge) => {
             inject(review, knowledge)
         }
-        None if wants_parts(object) => Admission::not_injected(
-            "this service has just started; the validator is taken in later",
-        ),
+        None if wants_parts(object) => Admission::not_injected(object, NOT_KNOWN),
         _ => take_out(template),
     };
     if admission.outcome == Outcome::Injected {
@@ -336,7 +340,7 @@ fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
                 warnings: completed.not_rendered.map(warning).into_iter().collect(),
             }
         }
-        Err(why) => Admission::not_injected(&why.to_string()),
+        Err(why) => Admission::not_injected(review.object, &why.to_string()),
     }
 }
 
@@ -355,7 +359,11 @@ fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Completed, Can
         port,
         membership: MembershipHash::of(&members),
         restarted_at: stored_annotation(review, names::RESTARTED_AT),
-        rendering: Rendering::of(&knowledge.inject, object, node, &network),
+        rendering: if knowledge.kept_by_another {
+            Rendering::AsItIs
+        } else {
+            Rendering::of(&knowledge.inject, object, node, &network)
+        },
     };
     let stored = review.old.and_then(|old| old.pointer(TEMPLATE));
     let templates: Vec<Template<'_>> = [Some(template), stored]

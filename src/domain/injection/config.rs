@@ -81,7 +81,8 @@ pub(super) fn config<'a>(
             .or_else(|| of_operator(template, core, node))
             .ok_or(CannotRender::Unnamed)?,
     };
-    let is_plain = |part: &str| !part.is_empty() && part != "." && part != "..";
+    // What begins with two dots is the kubelet's own.
+    let is_plain = |part: &str| !part.is_empty() && part != "." && !part.starts_with("..");
     let parts = path.strip_prefix('/').map(|rest| rest.split('/'));
     if !parts.is_some_and(|mut parts| parts.all(is_plain)) || path.contains(['$', ':', '\n']) {
         return Err(CannotRender::UnclearPath(path.chars().take(200).collect()));
@@ -128,8 +129,15 @@ fn named_by_arguments(core: &Value) -> Result<Option<String>, CannotRender> {
     Ok(found)
 }
 
-/// The operator's image reads one file of the ConfigMap that it makes for each node.
+/// The operator's image reads one file of the ConfigMap that it makes for each node, and is told nothing else.
 fn of_operator(template: Template<'_>, core: &Value, node: &str) -> Option<String> {
+    let is_told = |key| list(Some(core), key).next().is_some();
+    if text(core, "name") != Some(names::OPERATOR_CONTAINER)
+        || is_told("command")
+        || is_told("args")
+    {
+        return None;
+    }
     let mount =
         mounts(core).find(|it| text(it, "mountPath") == Some(names::OPERATOR_CONFIG_DIR))?;
     let volume = text(mount, "name")?;

@@ -21,9 +21,9 @@ mod tests;
 
 pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
 pub use config::CannotRender;
-pub use parts::{Completed, OurPort, Parts, Wanted, complete, is_same_but_for_our_parts};
+pub use parts::{Completed, OurPort, Parts, Wanted, complete, is_same_but_for_our_parts, mend};
 pub(crate) use parts::{add, annotate, annotation_path, remove, replace, test};
-pub use rendering::Rendering;
+pub use rendering::{RenderParts, Rendering};
 pub use stellar_node::admit_stellar_node;
 pub use template::{CannotInject, Template, TemplateView};
 pub(crate) use template::{effective_port, metadata, setting};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     config::CannotRender,
-    rendering::{self, Rendering},
+    rendering::{self, Found, Rendering},
     template::{CannotInject, Template, list, mounts, text},
 };
 use crate::{
@@ -32,10 +32,10 @@ impl Parts {
     /// Finds our parts. `named` is annotation [`names::CONTAINER`].
     #[must_use]
     pub fn of(template: Template<'_>, named: Option<&str>) -> Self {
-        let core = template.core(named).ok().map(|(_, core)| core);
+        let core = template.core(named).ok();
         let volume = template.volumes().any(is_our_volume);
-        let mount = core.is_some_and(|core| mounts(core).any(is_our_mount));
-        let rendering = rendering::Found::of(template, core);
+        let mount = core.is_some_and(|(_, core)| mounts(core).any(is_our_mount));
+        let rendering = Found::of(template, core.map(|(index, _)| index));
         let membership = template.annotation(names::MEMBERSHIP).is_some();
         let port = template
             .port_annotation()
@@ -142,8 +142,32 @@ pub struct Wanted {
     pub membership: MembershipHash,
     /// The time of our restart, RFC 3339, where this is one.
     pub restarted_at: Option<String>,
-    /// How the list comes into stellar-core's configuration; [`None`] where it is only mounted.
-    pub rendering: Option<Rendering>,
+    /// Whether and how the list comes into stellar-core's configuration.
+    pub rendering: Rendering,
+}
+
+/// The operations without which what is left of our parts could keep a pod from being stored or from starting, where
+/// nothing else can be decided. A list that is only mounted always works.
+#[must_use]
+pub fn mend(template: &Value, base: &str, named: Option<&str>) -> Vec<PatchOperation> {
+    let view = Template::new(template);
+    let core = view.core(named).ok().map(|(index, _)| index);
+    let mut operations = rendering::mend(view, base, core);
+    let has_volume = view
+        .volumes()
+        .any(|it| text(it, "name") == Some(STELLAR_PEERS));
+    if !has_volume && view.all_containers().flat_map(mounts).any(is_our_mount) {
+        let spec = format!("{base}/spec");
+        operations.extend(append(&template["spec"], &spec, "volumes", [list_volume()]));
+    }
+    operations
+}
+
+fn list_volume() -> Value {
+    json!({
+        "name": STELLAR_PEERS,
+        "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
+    })
 }
 
 /// What makes our parts whole.
@@ -177,13 +201,7 @@ pub fn complete(
         volume,
         mount,
         not_rendered,
-    } = rendering::change(view, base, core, &core_base, wanted.rendering.as_ref());
-    let list_volume = || {
-        json!({
-            "name": STELLAR_PEERS,
-            "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
-        })
-    };
+    } = rendering::change(view, base, (core_index, core), &wanted.rendering);
     let list_mount = || json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true});
     let has_volume = view.volumes().any(is_our_volume);
     let volumes = (!has_volume).then(list_volume).into_iter().chain(volume);

@@ -1,13 +1,18 @@
 //! The parts that put the list into the file that stellar-core reads: an init container that merges it, a volume in
 //! memory for the result, and its mount over the file.
 
+mod found;
+#[cfg(test)]
+mod tests;
+
 use json_patch::PatchOperation;
 use serde_json::{Map, Value, json};
 
+pub(super) use self::found::Found;
 use super::{
     config::{CannotRender, Config, config},
-    parts::{add, remove, replace},
-    template::{Template, list, mounts, text},
+    parts::{add, replace, retain},
+    template::{Template, list, text},
 };
 use crate::{
     api::names::{self, MOUNT_PATH, STELLAR_PEERS},
@@ -24,9 +29,20 @@ const RESULT_PATH: &str = "/stellar-peers/out";
 /// Enough for any configuration; it counts as memory.
 const RESULT_SIZE: &str = "16Mi";
 
+/// What is to become of these parts in one template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rendering {
+    /// What works stays as it is, what doesn't goes, and nothing comes.
+    AsItIs,
+    /// The list is only mounted: whatever is there goes.
+    Off,
+    /// All that is missing comes, and what says something else is renewed.
+    On(RenderParts),
+}
+
 /// How the list comes into the configuration of one node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendering {
+pub struct RenderParts {
     /// The image of the init container: ours.
     pub image: String,
     /// The node; none where its name is not known yet.
@@ -38,32 +54,48 @@ pub struct Rendering {
 }
 
 impl Rendering {
-    /// What `mode` means for a StatefulSet; [`None`] where the list is only mounted.
+    /// What `mode` means for a StatefulSet.
     #[must_use]
     pub fn of(
         mode: &InjectMode,
         object: &Value,
         node: Option<NodeName>,
         network: &Network,
-    ) -> Option<Self> {
-        let InjectMode::Render { image } = mode else {
-            return None;
-        };
+    ) -> Self {
         let annotation = |key| super::setting(object, "annotations", key);
-        (annotation(names::INJECT_MODE) != Some(names::INJECT_MODE_MOUNT)).then(|| Self {
-            image: image.clone(),
-            node,
-            network: network.clone(),
-            config_path: annotation(names::CONFIG_PATH).map(str::to_owned),
-        })
-    }
-
-    fn parts(&self, template: Template<'_>, core: &Value) -> Result<Wanted, CannotRender> {
-        if template.volumes().any(is_foreign_volume) {
-            return Err(CannotRender::VolumeNameTaken);
+        if annotation(names::INJECT_MODE) == Some(names::INJECT_MODE_MOUNT) {
+            return Self::Off;
         }
+        match mode {
+            InjectMode::AsItIs => Self::AsItIs,
+            InjectMode::Mount => Self::Off,
+            InjectMode::Render { image } => Self::On(RenderParts {
+                image: image.clone(),
+                node,
+                network: network.clone(),
+                config_path: annotation(names::CONFIG_PATH).map(str::to_owned),
+            }),
+        }
+    }
+}
+
+/// The configuration, where something can be mounted over it.
+pub(super) fn place<'a>(
+    template: Template<'a>,
+    core: &'a Value,
+    chosen: Option<&str>,
+    node: &str,
+) -> Result<Config<'a>, CannotRender> {
+    if template.volumes().any(is_foreign_volume) {
+        return Err(CannotRender::VolumeNameTaken);
+    }
+    config(template, core, chosen, node)
+}
+
+impl RenderParts {
+    fn parts(&self, template: Template<'_>, core: &Value) -> Result<Wanted, CannotRender> {
         let node = self.node.as_ref().ok_or(CannotRender::GeneratedName)?;
-        let config = config(template, core, self.config_path.as_deref(), node.as_str())?;
+        let config = place(template, core, self.config_path.as_deref(), node.as_str())?;
         Ok(Wanted {
             init_container: self.init_container(template, core, node, &config),
             mount: json!({
@@ -80,24 +112,21 @@ impl Rendering {
         node: &NodeName,
         config: &Config<'_>,
     ) -> Value {
-        let mut args = vec![
+        let args = [
             "render".to_owned(),
             format!("--node={node}"),
             format!("--config-dir={SOURCE_PATH}"),
             format!("--config-file={}", config.file),
             format!("--peers-dir={MOUNT_PATH}"),
             format!("--out-dir={RESULT_PATH}"),
+            format!("--network={}", self.network.as_str()),
         ];
-        if !self.network.as_str().is_empty() {
-            args.push(format!("--network={}", self.network.as_str()));
-        }
         let mut source = json!({
             "name": config.mount["name"], "mountPath": SOURCE_PATH, "readOnly": true,
         });
         if let Some(part) = config.mount.get("subPath") {
             source["subPath"] = part.clone();
         }
-        let resources = json!({"cpu": "100m", "memory": "64Mi"});
         json!({
             "name": names::RENDER_CONTAINER,
             "image": self.image,
@@ -107,7 +136,7 @@ impl Rendering {
                 "name": "POD_IP",
                 "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}},
             }],
-            "resources": {"requests": resources, "limits": resources},
+            "resources": resources(core),
             "securityContext": security(template, core),
             "terminationMessagePath": "/dev/termination-log",
             "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -120,22 +149,39 @@ impl Rendering {
     }
 }
 
-/// The init container passes the profile `restricted` by itself, and reads and writes as the core container does.
+/// What the core container has. A pod is admitted, placed and classed by the larger of what its init containers need
+/// each and its containers need together: so no quota, range or node refuses it for us.
+fn resources(core: &Value) -> Value {
+    let mut resources = json!({});
+    for kind in ["requests", "limits"] {
+        for name in ["cpu", "memory"] {
+            if let Some(quantity) = core.pointer(&format!("/resources/{kind}/{name}")) {
+                resources[kind][name] = quantity.clone();
+            }
+        }
+    }
+    resources
+}
+
+/// The init container reads and writes as the core container does, and needs nothing that a profile could refuse where
+/// that one is allowed.
 fn security(template: Template<'_>, core: &Value) -> Value {
     let mut security = json!({
         "allowPrivilegeEscalation": false,
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": true,
-        "seccompProfile": {"type": "RuntimeDefault"},
+        // Without any user it is the image's, which is not root.
+        "runAsNonRoot": template.user_of(core) != Some(0),
     });
-    for key in ["runAsUser", "runAsGroup", "seLinuxOptions"] {
+    for key in [
+        "runAsUser",
+        "runAsGroup",
+        "seLinuxOptions",
+        "seccompProfile",
+    ] {
         if let Some(value) = core.pointer(&format!("/securityContext/{key}")) {
             security[key] = value.clone();
         }
-    }
-    // Without any user it is the image's, which is not root.
-    if template.user_of(core) != Some(0) {
-        security["runAsNonRoot"] = json!(true);
     }
     security
 }
@@ -150,51 +196,22 @@ fn volume() -> Value {
     json!({"name": names::CONFIG_VOLUME, "emptyDir": in_memory})
 }
 
-pub(super) fn is_our_container(container: &Value) -> bool {
+fn is_render_container(container: &Value) -> bool {
     text(container, "name") == Some(names::RENDER_CONTAINER)
 }
 
-pub(super) fn is_our_volume(volume: &Value) -> bool {
-    text(volume, "name") == Some(names::CONFIG_VOLUME) && volume.get("emptyDir").is_some()
+/// In memory, as ours is.
+fn is_config_volume(volume: &Value) -> bool {
+    text(volume, "name") == Some(names::CONFIG_VOLUME)
+        && volume.pointer("/emptyDir/medium") == Some(&json!("Memory"))
 }
 
 fn is_foreign_volume(volume: &Value) -> bool {
-    text(volume, "name") == Some(names::CONFIG_VOLUME) && !is_our_volume(volume)
+    text(volume, "name") == Some(names::CONFIG_VOLUME) && !is_config_volume(volume)
 }
 
-pub(super) fn is_our_mount(mount: &Value) -> bool {
+fn is_config_mount(mount: &Value) -> bool {
     text(mount, "name") == Some(names::CONFIG_VOLUME)
-}
-
-/// Which of these parts a template has.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
-    init_container: Option<usize>,
-    volume: Option<usize>,
-    mount: Option<usize>,
-}
-
-impl Found {
-    pub(super) fn of(template: Template<'_>, core: Option<&Value>) -> Self {
-        let mut in_core = core.into_iter().flat_map(mounts);
-        Self {
-            init_container: template.init_containers().position(is_our_container),
-            volume: template.volumes().position(is_our_volume),
-            mount: in_core.position(is_our_mount),
-        }
-    }
-
-    fn all(self) -> [Option<usize>; 3] {
-        [self.init_container, self.volume, self.mount]
-    }
-
-    pub(super) fn is_whole(self) -> bool {
-        self.all().iter().all(Option::is_some)
-    }
-
-    pub(super) fn is_absent(self) -> bool {
-        self.all().iter().all(Option::is_none)
-    }
 }
 
 /// What makes these parts as they should be: added, renewed where they say something else, or taken out.
@@ -212,76 +229,65 @@ pub(super) struct Change {
 pub(super) fn change(
     template: Template<'_>,
     base: &str,
-    core: &Value,
-    core_base: &str,
-    rendering: Option<&Rendering>,
+    (core_index, core): (usize, &Value),
+    rendering: &Rendering,
 ) -> Change {
-    let found = Found::of(template, Some(core));
+    let found = Found::of(template, Some(core_index));
     let spec = format!("{base}/spec");
-    let present = |index: usize| template.init_containers().nth(index);
-    let present = found.init_container.and_then(present);
-    let is_foreign = |rendering: &Rendering| {
-        let image = present.and_then(|it| text(it, "image"));
-        image.is_some_and(|image| repository(image) != repository(&rendering.image))
-    };
-    if rendering.is_some_and(is_foreign) {
-        // Another installation's, which keeps it.
-        return Change::default();
-    }
-    let wanted = rendering.map(|it| it.parts(template, core)).transpose();
+    let core_base = format!("{spec}/containers/{core_index}");
     let mut change = Change::default();
+    let parts = match rendering {
+        Rendering::AsItIs => {
+            change.operations = mend(template, base, Some(core_index));
+            return change;
+        }
+        Rendering::Off => None,
+        Rendering::On(parts) => match parts.parts(template, core) {
+            Ok(wanted) => Some(wanted),
+            Err(why) => {
+                change.not_rendered = Some(why);
+                None
+            }
+        },
+    };
     let operations = &mut change.operations;
-    match wanted {
-        Ok(Some(wanted)) => {
-            let path = format!("{spec}/initContainers");
-            match (found.init_container, present) {
-                (Some(index), Some(it)) if !covers(it, &wanted.init_container) => {
-                    operations.push(replace(&format!("{path}/{index}"), wanted.init_container));
-                }
-                (Some(_), _) => {}
-                (None, _) if template.has_init_containers() => {
-                    operations.push(add(&format!("{path}/0"), wanted.init_container));
-                }
-                (None, _) => operations.push(add(&path, json!([wanted.init_container]))),
-            }
-            change.volume = found.volume.is_none().then(volume);
-            let mount = found.mount.and_then(|index| mounts(core).nth(index));
-            match (found.mount, mount) {
-                (Some(index), Some(it)) if !covers(it, &wanted.mount) => {
-                    let path = format!("{core_base}/volumeMounts/{index}");
-                    operations.push(replace(&path, wanted.mount));
-                }
-                (Some(_), _) => {}
-                (None, _) => change.mount = Some(wanted.mount),
-            }
+    let Some(Wanted {
+        init_container,
+        mount,
+    }) = parts
+    else {
+        operations.extend(found.take_out(&spec));
+        return change;
+    };
+    operations.extend(found.tidy(&spec));
+    let path = format!("{spec}/initContainers");
+    match found.init_container {
+        Some((_, there)) if covers(there, &init_container) => {}
+        Some((at, _)) => operations.push(replace(&format!("{path}/{at}"), init_container)),
+        None if template.list("initContainers").next().is_some() => {
+            operations.push(add(&format!("{path}/0"), init_container));
         }
-        Ok(None) => operations.extend(take_out(found, &spec, core_base)),
-        Err(why) => {
-            operations.extend(take_out(found, &spec, core_base));
-            change.not_rendered = Some(why);
+        None => operations.push(add(&path, json!([init_container]))),
+    }
+    change.volume = found.volume.is_none().then(volume);
+    match found.mount {
+        Some((_, there)) if covers(there, &mount) => {}
+        Some((at, _)) => {
+            operations.push(replace(&format!("{core_base}/volumeMounts/{at}"), mount));
         }
+        None => change.mount = Some(mount),
     }
     change
 }
 
-fn take_out(found: Found, spec: &str, core_base: &str) -> impl Iterator<Item = PatchOperation> {
-    let paths = [
-        (found.init_container, format!("{spec}/initContainers")),
-        (found.volume, format!("{spec}/volumes")),
-        (found.mount, format!("{core_base}/volumeMounts")),
-    ];
-    let paths = paths.into_iter();
-    paths.filter_map(|(index, path)| Some(remove(&format!("{path}/{}", index?))))
-}
-
-/// An image without its tag or digest.
-fn repository(image: &str) -> &str {
-    let named = image.split('@').next().unwrap_or(image);
-    let name_at = named.rfind('/').map_or(0, |slash| slash + 1);
-    match named[name_at..].find(':') {
-        Some(colon) => &named[..name_at + colon],
-        None => named,
+/// Leaves these parts where they work as they stand, and takes them out where they don't. `core` is the core
+/// container's index, where it is known.
+pub(super) fn mend(template: Template<'_>, base: &str, core: Option<usize>) -> Vec<PatchOperation> {
+    let found = Found::of(template, core);
+    if found.is_sound() {
+        return Vec::new();
     }
+    found.take_out(&format!("{base}/spec")).collect()
 }
 
 /// Whether everything that is wanted stands so in what is there. Fields that others added don't matter.
@@ -300,14 +306,6 @@ fn covers(there: &Value, wanted: &Value) -> bool {
 }
 
 impl<'a> Template<'a> {
-    fn init_containers(self) -> impl Iterator<Item = &'a Value> {
-        self.list("initContainers")
-    }
-
-    fn has_init_containers(self) -> bool {
-        self.init_containers().next().is_some()
-    }
-
     /// A field of the pod's security context.
     pub(super) fn pod_security(self, key: &str) -> Option<&'a Value> {
         self.spec()?.get("securityContext")?.get(key)
@@ -323,18 +321,15 @@ impl<'a> Template<'a> {
 /// Removes these parts.
 pub(super) fn strip(spec: &mut Value) {
     let is_foreign = list(Some(spec), "volumes").any(is_foreign_volume);
-    super::parts::retain(spec, "initContainers", |it| !is_our_container(it));
+    retain(spec, "initContainers", |it| !is_render_container(it));
     if is_foreign {
         return;
     }
-    super::parts::retain(spec, "volumes", |it| !is_our_volume(it));
+    retain(spec, "volumes", |it| !is_config_volume(it));
     for kind in ["containers", "initContainers"] {
         let containers = spec.get_mut(kind).and_then(Value::as_array_mut);
         for container in containers.into_iter().flatten() {
-            super::parts::retain(container, "volumeMounts", |it| !is_our_mount(it));
+            retain(container, "volumeMounts", |it| !is_config_mount(it));
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,10 +2,7 @@
 
 use serde_json::Value;
 
-use super::{
-    config::{CannotRender, config},
-    parts::Parts,
-};
+use super::{config::CannotRender, parts::Parts, rendering::place};
 use crate::{
     api::{Container, ContainerPort, names},
     domain::{
@@ -205,7 +202,7 @@ impl<'a> Template<'a> {
             return None;
         }
         let (_, core) = self.core(named).ok()?;
-        config(self, core, setting(names::CONFIG_PATH), node).err()
+        place(self, core, setting(names::CONFIG_PATH), node).err()
     }
 
     /// A container whose only data is on an emptyDir. A mount without a volume here is a claim by template.

@@ -32,7 +32,8 @@ fn unreadable(node: &Candidate) -> Option<String> {
 /// It has the list and can't be made to use it.
 fn not_rendered(policy: &Policy, node: &Candidate) -> Option<String> {
     let template = &node.stateful_set.template;
-    let is_wanted = policy.inject != InjectMode::Mount && template.parts == Parts::Whole;
+    let is_wanted =
+        matches!(policy.inject, InjectMode::Render { .. }) && template.parts == Parts::Whole;
     let why = template.not_rendered.as_ref().filter(|_| is_wanted)?;
     Some(format!(
         "the list is mounted, and not put into stellar-core's configuration: {why}"

@@ -38,7 +38,8 @@ async fn an_injected_pod_passes_the_profile_restricted_and_a_quota() {
     let labels =
         json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
     let params = PatchParams::default();
-    let labelled = namespaces.patch(&world.namespace, &params, &Patch::Merge(labels));
+    let labels = Patch::Merge(labels);
+    let labelled = namespaces.patch(&world.namespace, &params, &labels);
     labelled.await.expect("the namespace is there");
     let limits = [
         "requests.cpu",

@@ -7,12 +7,13 @@ use crate::{
     api::names,
     domain::{
         injection::{
-            Completed, OurPort, Parts, Rendering, Template, Wanted, complete,
-            is_same_but_for_our_parts,
+            Completed, Knowledge, OurPort, Parts, RenderParts, Rendering, Review, Template, Wanted,
+            admit_stateful_set, complete, is_same_but_for_our_parts,
         },
         membership::{Members, MembershipHash},
         node::{Network, NodeName},
         peer::PeerPort,
+        policy::InjectMode,
     },
 };
 
@@ -48,8 +49,8 @@ fn operators() -> Value {
     })
 }
 
-fn rendering() -> Rendering {
-    Rendering {
+fn rendering() -> RenderParts {
+    RenderParts {
         image: "registry:5000/stellar-peers:1".to_owned(),
         node: NodeName::new("validator-1").ok(),
         network: Network::new("testnet"),
@@ -57,7 +58,7 @@ fn rendering() -> Rendering {
     }
 }
 
-fn completed(template: &Value, rendering: Option<Rendering>) -> (Value, Completed) {
+fn completed(template: &Value, rendering: Rendering) -> (Value, Completed) {
     let wanted = Wanted {
         port: PeerPort::DEFAULT,
         membership: MembershipHash::of(&Members::new()),
@@ -72,18 +73,18 @@ fn completed(template: &Value, rendering: Option<Rendering>) -> (Value, Complete
 }
 
 fn rendered(template: &Value) -> Value {
-    let (after, completed) = completed(template, Some(rendering()));
+    let (after, completed) = completed(template, Rendering::On(rendering()));
     assert_eq!(completed.not_rendered, None);
     assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
-    let (again, completed) = self::completed(&after, Some(rendering()));
+    let (again, completed) = self::completed(&after, Rendering::On(rendering()));
     assert_eq!((&again, completed.operations), (&after, Vec::new()));
     assert!(is_same_but_for_our_parts(&after, template));
     after
 }
 
 /// Why nothing is rendered; whole without all the same.
-fn refused(template: &Value, rendering: Rendering) -> String {
-    let (after, completed) = completed(template, Some(rendering));
+fn refused(template: &Value, rendering: RenderParts) -> String {
+    let (after, completed) = completed(template, Rendering::On(rendering));
     assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
     assert!(!after.to_string().contains(names::CONFIG_VOLUME));
     completed.not_rendered.expect("a reason").to_string()
@@ -93,7 +94,6 @@ fn refused(template: &Value, rendering: Rendering) -> String {
 fn sdfs_chart_gets_a_first_init_container_and_the_result_over_its_file() {
     let after = rendered(&sdf());
     let spec = &after["spec"];
-    let resources = json!({"cpu": "100m", "memory": "64Mi"});
     let init = json!({
         "name": "stellar-peers-render",
         "image": "registry:5000/stellar-peers:1",
@@ -104,10 +104,10 @@ fn sdfs_chart_gets_a_first_init_container_and_the_result_over_its_file() {
             "--out-dir=/stellar-peers/out", "--network=testnet",
         ],
         "env": [{"name": "POD_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}}}],
-        "resources": {"requests": resources, "limits": resources},
+        "resources": {},
         "securityContext": {
             "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": true, "seccompProfile": {"type": "RuntimeDefault"}, "runAsNonRoot": true,
+            "readOnlyRootFilesystem": true, "runAsNonRoot": true,
         },
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -139,15 +139,34 @@ fn the_init_container_runs_as_the_core_container_does() {
     };
     let mut template = operators();
     assert_eq!(security(&template)["runAsUser"], json!(10000));
-    template["spec"]["containers"][0]["securityContext"]["runAsGroup"] = json!(7);
-    assert_eq!(security(&template)["runAsGroup"], json!(7));
+    assert_eq!(security(&template)["runAsNonRoot"], json!(true));
+    for (key, value) in [
+        ("runAsGroup", json!(7)),
+        ("seLinuxOptions", json!({"level": "s0"})),
+        ("seccompProfile", json!({"type": "RuntimeDefault"})),
+    ] {
+        assert_eq!(security(&template).get(key), None);
+        template["spec"]["containers"][0]["securityContext"][key] = value.clone();
+        assert_eq!(security(&template)[key], value);
+    }
     // As root, where core does: elsewhere it could not read what only root may.
     template["spec"]["containers"][0]["securityContext"] = json!({"runAsUser": 0});
-    assert_eq!(security(&template).get("runAsNonRoot"), None);
+    assert_eq!(security(&template)["runAsNonRoot"], json!(false));
     template["spec"]["containers"][0]["securityContext"] = json!({});
     template["spec"]["securityContext"] = json!({"runAsUser": 0});
-    assert_eq!(security(&template).get("runAsNonRoot"), None);
+    assert_eq!(security(&template)["runAsNonRoot"], json!(false));
     assert_eq!(security(&template).get("runAsUser"), None);
+}
+
+#[test]
+fn the_init_container_needs_what_the_core_container_needs() {
+    let mut template = operators();
+    template["spec"]["containers"][0]["resources"] = json!({
+        "requests": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "1Gi"}, "limits": {"memory": "8Gi"},
+    });
+    let after = rendered(&template);
+    let expected = json!({"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}});
+    assert_eq!(after["spec"]["initContainers"][0]["resources"], expected);
 }
 
 #[test]
@@ -198,7 +217,7 @@ fn what_is_not_certain_is_only_mounted_and_says_why() {
     let args = "/spec/containers/0/args";
     let mount = "/spec/containers/0/volumeMounts/0";
     let volume = "/spec/volumes/0";
-    let config_path = |path: &str| Rendering {
+    let config_path = |path: &str| RenderParts {
         config_path: Some(path.to_owned()),
         ..rendering()
     };
@@ -274,7 +293,7 @@ fn what_is_not_certain_is_only_mounted_and_says_why() {
         (sdf(), config_path("/elsewhere/x"), "from no ConfigMap"),
         (
             sdf(),
-            Rendering {
+            RenderParts {
                 node: None,
                 ..rendering()
             },
@@ -287,7 +306,7 @@ fn what_is_not_certain_is_only_mounted_and_says_why() {
     let mut taken = sdf();
     taken["spec"]["volumes"][1] =
         json!({"name": "stellar-peers-config", "configMap": {"name": "x"}});
-    let (after, completed) = completed(&taken, Some(rendering()));
+    let (after, completed) = completed(&taken, Rendering::On(rendering()));
     assert!(
         completed
             .not_rendered
@@ -305,11 +324,11 @@ fn an_operators_shape_counts_only_with_the_config_map_of_that_node() {
     other["spec"]["volumes"][0]["configMap"]["name"] = json!("shared");
     assert!(refused(&other, rendering()).contains("no argument --conf"));
     // Its own annotation makes it certain again.
-    let named = Rendering {
+    let named = RenderParts {
         config_path: Some("/config/stellar-core.cfg".to_owned()),
         ..rendering()
     };
-    let (after, completed) = completed(&other, Some(named));
+    let (after, completed) = completed(&other, Rendering::On(named));
     assert_eq!(completed.not_rendered, None);
     assert!(after.to_string().contains(names::CONFIG_VOLUME));
 }
@@ -317,11 +336,11 @@ fn an_operators_shape_counts_only_with_the_config_map_of_that_node() {
 #[test]
 fn what_has_changed_is_renewed_and_what_is_not_wanted_goes() {
     let after = rendered(&sdf());
-    let newer = Rendering {
+    let newer = RenderParts {
         image: "registry:5000/stellar-peers@sha256:00".to_owned(),
         ..rendering()
     };
-    let (renewed, _) = completed(&after, Some(newer.clone()));
+    let (renewed, _) = completed(&after, Rendering::On(newer.clone()));
     assert_eq!(
         renewed["spec"]["initContainers"][0]["image"],
         json!(newer.image)
@@ -333,36 +352,213 @@ fn what_has_changed_is_renewed_and_what_is_not_wanted_goes() {
         moved["spec"]["containers"][0]["volumeMounts"][3]["subPath"],
         json!("other.cfg")
     );
-    let (mounted, _) = completed(&after, None);
-    let (expected, _) = completed(&sdf(), None);
+    let (mounted, _) = completed(&after, Rendering::Off);
+    let (expected, _) = completed(&sdf(), Rendering::Off);
     assert_eq!(mounted, expected);
     // Fields that somebody else added to our init container stay.
     let mut extended = after.clone();
     extended["spec"]["initContainers"][0]["lifecycle"] = json!({});
-    assert_eq!(completed(&extended, Some(rendering())).0, extended);
+    assert_eq!(completed(&extended, Rendering::On(rendering())).0, extended);
 }
 
-#[test]
-fn another_installations_parts_are_left_alone() {
-    let foreign = Rendering {
-        image: "elsewhere/stellar-peers:1".to_owned(),
-        ..rendering()
-    };
-    let (theirs, _) = completed(&sdf(), Some(foreign));
-    assert_eq!(completed(&theirs, Some(rendering())).0, theirs);
-}
-
-#[test]
-fn the_part_of_an_image_that_names_it_ends_before_tag_and_digest() {
-    for image in [
-        "a:5/b/c",
-        "a:5/b/c:1",
-        "a:5/b/c@sha256:00",
-        "a:5/b/c:1@sha256:00",
-    ] {
-        assert_eq!(super::repository(image), "a:5/b/c");
+fn on(is_on: bool) -> Rendering {
+    if is_on {
+        Rendering::On(rendering())
+    } else {
+        Rendering::Off
     }
-    assert_eq!(super::repository("c:1"), "c");
+}
+
+#[test]
+fn where_nothing_is_known_of_an_image_what_works_stays_and_what_does_not_goes() {
+    let whole = rendered(&sdf());
+    let (after, completed) = completed(&whole, Rendering::AsItIs);
+    assert_eq!((&after, completed.operations), (&whole, Vec::new()));
+    let (mounted, _) = self::completed(&sdf(), Rendering::Off);
+    assert_eq!(self::completed(&sdf(), Rendering::AsItIs).0, mounted);
+    let mut half = whole;
+    half["spec"]["initContainers"]
+        .as_array_mut()
+        .unwrap()
+        .remove(0);
+    assert_eq!(self::completed(&half, Rendering::AsItIs).0, mounted);
+}
+
+#[test]
+fn a_volume_of_our_name_that_is_its_writers_stays_with_its_mounts() {
+    for source in [json!({"configMap": {"name": "c"}}), json!({"emptyDir": {}})] {
+        let mut taken = sdf();
+        let mut volume = source;
+        volume["name"] = json!(names::CONFIG_VOLUME);
+        taken["spec"]["volumes"][0] = volume;
+        for kind in ["containers", "initContainers"] {
+            taken["spec"][kind][0]["volumeMounts"][0]["name"] = json!(names::CONFIG_VOLUME);
+        }
+        for rendering in [on(true), on(false), Rendering::AsItIs] {
+            let (after, _) = completed(&taken, rendering);
+            for path in [
+                "/spec/containers/0/volumeMounts/0",
+                "/spec/initContainers",
+                "/spec/volumes/0",
+            ] {
+                assert_eq!(after.pointer(path), taken.pointer(path));
+            }
+            assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
+        }
+    }
+}
+
+#[test]
+fn where_another_container_is_core_no_mount_of_ours_is_left_in_the_first() {
+    let mut plain = sdf();
+    plain["spec"]["containers"][0]["name"] = json!("validator");
+    let mut new = rendered(&plain);
+    let core = json!({"name": "core", "image": "x"});
+    new["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(core.clone());
+    let (after, _) = completed(&new, on(true));
+    assert_eq!(astray(&after), Vec::<String>::new());
+    assert!(!after.to_string().contains(names::CONFIG_VOLUME));
+    // The other one has a configuration as well.
+    let mut both = new;
+    both["spec"]["containers"][1] = sdf()["spec"]["containers"][0].clone();
+    let (after, completed) = completed(&both, on(true));
+    assert_eq!(completed.not_rendered, None);
+    let has_ours = |index: usize| {
+        let mounts = &after["spec"]["containers"][index]["volumeMounts"];
+        mounts.to_string().contains(names::CONFIG_VOLUME)
+    };
+    assert_eq!((has_ours(0), has_ours(1)), (false, true));
+}
+
+#[test]
+fn a_shell_that_may_read_another_file_is_not_the_operators() {
+    let script = "exec stellar-core run --conf /config/core.cfg";
+    for (key, value) in [
+        ("command", json!(["sh", "-c", script])),
+        ("args", json!(["run"])),
+        ("name", json!("core")),
+    ] {
+        let mut template = operators();
+        template["spec"]["containers"][0][key] = value;
+        assert!(refused(&template, rendering()).contains("no argument --conf"));
+    }
+}
+
+/// Mounts of volumes that are not there, and parts of the rendering without the others.
+fn astray(template: &Value) -> Vec<String> {
+    let list = |it: &Value, key: &str| it[key].as_array().cloned().unwrap_or_default();
+    let spec = &template["spec"];
+    let volumes: Vec<Value> = list(spec, "volumes")
+        .iter()
+        .map(|it| it["name"].clone())
+        .collect();
+    let mut found = Vec::new();
+    for kind in ["containers", "initContainers"] {
+        for container in list(spec, kind) {
+            for mount in list(&container, "volumeMounts") {
+                if !volumes.contains(&mount["name"]) {
+                    found.push(format!("{} mounts {}", container["name"], mount["name"]));
+                }
+            }
+        }
+    }
+    let names = template.to_string().matches(names::CONFIG_VOLUME).count();
+    let has_container = template.to_string().contains(names::RENDER_CONTAINER);
+    // The volume, the init container's mount and the core container's.
+    if (names, has_container) != (0, false) && (names, has_container) != (3, true) {
+        found.push(format!("{names} names of the volume: {template}"));
+    }
+    found
+}
+
+fn set(template: &Value) -> Value {
+    json!({
+        "metadata": {"name": "validator-1", "labels": {names::INJECT: "enabled"}},
+        "spec": {"template": template},
+    })
+}
+
+/// What a writer may do to a template together with a change of its own.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    RenamesConfigVolume,
+    AddsAnotherCore,
+    DropsInitContainers,
+    DropsOurVolume,
+    NamesAnotherFile,
+    OptsOut,
+}
+
+fn changed(template: &Value, change: Change) -> Value {
+    let text = match change {
+        Change::RenamesConfigVolume => {
+            let mut new = template.clone();
+            let spec = &mut new["spec"];
+            let rename = |items: &mut Value| {
+                for item in items.as_array_mut().into_iter().flatten() {
+                    if item["name"] == "core-config" || item["name"] == "config" {
+                        item["name"] = json!("renamed");
+                    }
+                }
+            };
+            rename(&mut spec["volumes"]);
+            for kind in ["containers", "initContainers"] {
+                for container in spec[kind].as_array_mut().into_iter().flatten() {
+                    // A writer doesn't know of ours.
+                    if container["name"] != names::RENDER_CONTAINER {
+                        rename(&mut container["volumeMounts"]);
+                    }
+                }
+            }
+            return new;
+        }
+        Change::NamesAnotherFile => template
+            .to_string()
+            .replace("/config/stellar-core.cfg\",\"--c", "/config/x.cfg\",\"--c"),
+        _ => template.to_string(),
+    };
+    let mut new: Value = serde_json::from_str(&text).unwrap();
+    let spec = &mut new["spec"];
+    match change {
+        Change::AddsAnotherCore => {
+            spec["containers"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({"name": "stellar-core", "image": "x"}));
+        }
+        Change::DropsInitContainers => {
+            spec.as_object_mut().unwrap().remove("initContainers");
+        }
+        Change::DropsOurVolume => {
+            let volumes = spec["volumes"].as_array_mut().unwrap();
+            volumes.retain(|it| it["name"] != names::STELLAR_PEERS);
+        }
+        Change::OptsOut => new["metadata"]["labels"] = json!({names::INJECT: "disabled"}),
+        Change::RenamesConfigVolume | Change::NamesAnotherFile => {}
+    }
+    new
+}
+
+fn any_knowledge() -> impl Strategy<Value = Option<Knowledge>> {
+    let image = |image: &str| InjectMode::Render {
+        image: image.to_owned(),
+    };
+    let modes = [
+        InjectMode::AsItIs,
+        InjectMode::Mount,
+        image("registry:5000/stellar-peers:1"),
+        image("mirror/stellar-peers:2"),
+    ];
+    let mode = prop::sample::select(modes.to_vec());
+    let known = (mode, any::<bool>()).prop_map(|(inject, kept_by_another)| Knowledge {
+        inject,
+        kept_by_another,
+        ..Knowledge::default()
+    });
+    prop::option::weighted(0.8, known)
 }
 
 proptest! {
@@ -375,7 +571,7 @@ proptest! {
         renders_after: bool,
     ) {
         let template = if is_sdf { sdf() } else { operators() };
-        let (mut rest, _) = completed(&template, renders_before.then(rendering));
+        let (mut rest, _) = completed(&template, on(renders_before));
         let lists = [
             ("/spec/initContainers", names::RENDER_CONTAINER),
             ("/spec/volumes", names::CONFIG_VOLUME),
@@ -388,13 +584,40 @@ proptest! {
                 items.retain(|item| item["name"] != **name);
             }
         }
-        let (after, change) = completed(&rest, renders_after.then(rendering));
+        let (after, change) = completed(&rest, on(renders_after));
         prop_assert_eq!(change.not_rendered, None);
         prop_assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
         prop_assert_eq!(after.to_string().contains(names::CONFIG_VOLUME), renders_after);
         prop_assert!(is_same_but_for_our_parts(&after, &template));
-        let (again, change) = completed(&after, renders_after.then(rendering));
+        let (again, change) = completed(&after, on(renders_after));
         prop_assert_eq!(again, after);
         prop_assert!(change.operations.is_empty());
+    }
+
+    /// Whatever a writer changes and whatever we know, the API server takes the result, and its pod can start.
+    #[test]
+    fn no_admission_leaves_a_mount_without_its_volume_or_half_of_what_belongs_together(
+        shape in 0..3,
+        is_rendered: bool,
+        changes in prop::collection::vec(prop::sample::select(vec![
+            Change::RenamesConfigVolume, Change::AddsAnotherCore, Change::DropsInitContainers,
+            Change::DropsOurVolume, Change::NamesAnotherFile, Change::OptsOut,
+        ]), 0..3),
+        knowledge in any_knowledge(),
+    ) {
+        let mut template = if shape == 0 { operators() } else { sdf() };
+        if shape == 2 {
+            template["spec"]["containers"][0]["name"] = json!("validator");
+        }
+        let stored = if is_rendered { rendered(&template) } else { template };
+        let mut new = changes.iter().fold(stored.clone(), |new, change| changed(&new, *change));
+        new["spec"]["containers"][0]["image"] = json!("core:2");
+        let (new, old) = (set(&new), set(&stored));
+        let review = Review { name: "validator-1", object: &new, old: Some(&old), field_manager: Some("helm") };
+        let admission = admit_stateful_set(review, || knowledge);
+        let mut after = new.clone();
+        json_patch::patch(&mut after, &admission.operations).expect("the patch fits");
+        let found = astray(&after["spec"]["template"]);
+        prop_assert_eq!(found, Vec::<String>::new(), "{:?}", admission);
     }
 }

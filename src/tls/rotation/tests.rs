@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 
 const LIFETIMES: Lifetimes = Lifetimes {
-    leaf: Duration::from_secs(900),
-    authority: Duration::from_secs(2_700),
+    leaf: Duration::from_mins(15),
+    authority: Duration::from_mins(45),
 };
 const START: Timestamp = Timestamp::constant(1_780_000_000, 0);
 const A: AuthorityId = AuthorityId::numbered(1);

@@ -207,112 +207,90 @@ fn configurations_from_any_volume_that_is_there_before_the_pod_runs_are_rendered
     assert_eq!(file, json!("config/stellar-core.cfg"));
 }
 
+fn changed_at(path: &str, value: Value) -> Value {
+    let mut template = sdf();
+    *template.pointer_mut(path).expect("it is there") = value;
+    template
+}
+
 #[test]
-fn what_is_not_certain_is_only_mounted_and_says_why() {
-    let changed = |path: &str, value: Value| {
-        let mut template = sdf();
-        *template.pointer_mut(path).expect("it is there") = value;
-        template
-    };
-    let args = "/spec/containers/0/args";
-    let mount = "/spec/containers/0/volumeMounts/0";
-    let volume = "/spec/volumes/0";
-    let config_path = |path: &str| RenderParts {
-        config_path: Some(path.to_owned()),
+fn a_file_that_the_arguments_leave_open_is_not_certain() {
+    for (args, says) in [
+        (json!(["run"]), "no argument --conf"),
+        (json!(["--conf", "/a/b", "--conf=/c/d"]), "/a/b and /c/d"),
+        (json!(["--conf", "core.cfg"]), "no plain absolute path"),
+        (json!(["--conf", "/config/../x"]), "no plain absolute path"),
+        (
+            json!(["--conf", "/config/..data/x"]),
+            "no plain absolute path",
+        ),
+        (json!(["--conf", "/$(DIR)/x"]), "no plain absolute path"),
+        (json!(["--conf", "/else/x"]), "from no ConfigMap"),
+    ] {
+        let why = refused(&changed_at("/spec/containers/0/args", args), rendering());
+        assert!(why.contains(says), "{why:?} for {says:?}");
+    }
+    for (path, says) in [
+        ("config/x", "no plain absolute path"),
+        ("/elsewhere/x", "from no ConfigMap"),
+    ] {
+        let named = RenderParts {
+            config_path: Some(path.to_owned()),
+            ..rendering()
+        };
+        assert!(refused(&sdf(), named).contains(says));
+    }
+    let unnamed = RenderParts {
+        node: None,
         ..rendering()
     };
-    for (template, rendering, says) in [
+    assert!(refused(&sdf(), unnamed).contains("generated"));
+}
+
+#[test]
+fn a_volume_that_may_lack_the_file_or_be_closed_to_its_reader_is_not_certain() {
+    let items = json!([{"key": "k", "path": "other"}]);
+    for (volume, says) in [
+        (json!({"emptyDir": {}}), "from no ConfigMap"),
         (
-            changed(args, json!(["run"])),
-            rendering(),
-            "no argument --conf",
-        ),
-        (
-            changed(args, json!(["--conf", "/a/b", "--conf=/c/d"])),
-            rendering(),
-            "/a/b and /c/d",
-        ),
-        (
-            changed(args, json!(["--conf", "core.cfg"])),
-            rendering(),
-            "no plain absolute path",
-        ),
-        (
-            changed(args, json!(["--conf", "/config/../x"])),
-            rendering(),
-            "no plain absolute path",
-        ),
-        (
-            changed(args, json!(["--conf", "/$(DIR)/x"])),
-            rendering(),
-            "no plain absolute path",
-        ),
-        (
-            changed(args, json!(["--conf", "/else/x"])),
-            rendering(),
-            "from no ConfigMap",
-        ),
-        (
-            changed(volume, json!({"name": "core-config", "emptyDir": {}})),
-            rendering(),
-            "from no ConfigMap",
-        ),
-        (
-            changed(
-                mount,
-                json!({"name": "core-config", "mountPath": "/config/stellar-core.cfg", "subPath": "x"}),
-            ),
-            rendering(),
-            "mounted by itself",
-        ),
-        (
-            changed(
-                mount,
-                json!({"name": "core-config", "mountPath": "/config", "subPathExpr": "$(X)"}),
-            ),
-            rendering(),
-            "subPathExpr",
-        ),
-        (
-            changed(
-                volume,
-                json!({"name": "core-config", "configMap": {"name": "x", "items": [{"key": "k", "path": "other"}]}}),
-            ),
-            rendering(),
+            json!({"configMap": {"name": "x", "items": items}}),
             "has no file stellar-core.cfg",
         ),
         (
-            changed(
-                volume,
-                json!({"name": "core-config", "secret": {"secretName": "x", "defaultMode": 256}}),
-            ),
-            rendering(),
+            json!({"secret": {"secretName": "x", "defaultMode": 256}}),
             "neither runAsUser nor fsGroup",
         ),
-        (sdf(), config_path("config/x"), "no plain absolute path"),
-        (sdf(), config_path("/elsewhere/x"), "from no ConfigMap"),
-        (
-            sdf(),
-            RenderParts {
-                node: None,
-                ..rendering()
-            },
-            "generated",
-        ),
     ] {
-        let why = refused(&template, rendering);
+        let mut volume = volume;
+        volume["name"] = json!("core-config");
+        let why = refused(&changed_at("/spec/volumes/0", volume), rendering());
         assert!(why.contains(says), "{why:?} for {says:?}");
     }
-    let mut taken = sdf();
-    taken["spec"]["volumes"][1] =
-        json!({"name": "stellar-peers-config", "configMap": {"name": "x"}});
-    let (after, completed) = completed(&taken, Rendering::On(rendering()));
-    assert!(
-        completed
-            .not_rendered
-            .is_some_and(|why| why.to_string().contains("somebody else's"))
-    );
-    assert_eq!(after["spec"]["volumes"][1], taken["spec"]["volumes"][1]);
+}
+
+#[test]
+fn a_mount_that_no_other_can_be_put_over_is_not_certain() {
+    for (mount, says) in [
+        (
+            json!({"mountPath": "/config/stellar-core.cfg", "subPath": "x"}),
+            "mounted by itself",
+        ),
+        (
+            json!({"mountPath": "/config", "subPathExpr": "$(X)"}),
+            "subPathExpr",
+        ),
+    ] {
+        let mut mount = mount;
+        mount["name"] = json!("core-config");
+        let at = "/spec/containers/0/volumeMounts/0";
+        let why = refused(&changed_at(at, mount), rendering());
+        assert!(why.contains(says), "{why:?} for {says:?}");
+    }
+    let volume = json!({"name": "stellar-peers-config", "configMap": {"name": "x"}});
+    let taken = changed_at("/spec/volumes/1", volume);
+    let (_, completed) = completed(&taken, on(true));
+    let why = completed.not_rendered.expect("a reason").to_string();
+    assert!(why.contains("somebody else's"), "{why}");
 }
 
 #[test]

@@ -40,7 +40,10 @@ files=$(buildah "${store[@]}" mount "$container")
 expect "what it holds" /stellar-peers "$(cd "$files" && find . -type f -printf '/%P %m\n' | sed 's/ 755$//')"
 
 # What the kubelet adds: names, and a Secret that fsGroup lets the group read.
-mkdir -p "$files/etc" "$files/cluster"
+mkdir -p "$files/etc" "$files/cluster" "$files/config" "$files/peers" "$files/out" "$scratch/out"
+chown 65532 "$scratch/out"
+echo 'HTTP_PORT = 11626' >"$files/config/stellar-core.cfg"
+echo '10.0.0.1:11625' >"$files/peers/KNOWN_PEERS"
 echo "127.0.0.1 api.test" >"$files/etc/hosts"
 cat >"$files/cluster/kubeconfig" <<'CONFIG'
 {"apiVersion": "v1", "kind": "Config", "current-context": "none",
@@ -57,8 +60,8 @@ chmod 0440 "$files"/tls/*
 become() {
     # shellcheck disable=SC2016
     exec unshare --mount -- bash -c '
-        mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" &&
-        exec chroot --userspec=65532:65532 --groups=65532 "$0" /stellar-peers "$@"' "$files" "$@"
+        mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && mount --bind "$1" "$0/out" && shift &&
+        exec chroot --userspec=65532:65532 --groups=65532 "$0" /stellar-peers "$@"' "$files" "$scratch/out" "$@"
 }
 in_image() { (become "$@"); }
 
@@ -71,6 +74,11 @@ in_image crd | cmp - charts/stellar-peers/files/stellarnode-crd.yaml || fail "cr
 if in_image certs --out-dir /new 2>/dev/null; then
     fail "its file system can be written"
 fi
+
+# As a validator's init container.
+in_image render --config-dir=/config --peers-dir=/peers --out-dir=/out --node=a 2>"$scratch/said" ||
+    fail "render fails: $(cat "$scratch/said")"
+grep -q '"10.0.0.1:11625"' "$scratch/out/stellar-core.cfg" || fail "render merges nothing: $(cat "$scratch/said")"
 
 # Its name is found and nobody answers there: it says so, waits, and ends by itself when told to.
 (become run --kubeconfig /cluster/kubeconfig --tls-dir /tls --webhook-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 \

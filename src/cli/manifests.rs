@@ -124,7 +124,11 @@ pub(super) fn print(args: &ManifestsArgs) -> Result<(), Failed> {
     write(&registration.to_object(), args.output.output)
 }
 
-fn write(object: &impl Serialize, format: OutputFormat) -> Result<(), Failed> {
+/// Writes an object to standard output.
+///
+/// # Errors
+/// [`Failed`] where standard output is closed.
+pub(super) fn write(object: &impl Serialize, format: OutputFormat) -> Result<(), Failed> {
     let text = match format {
         OutputFormat::Yaml => {
             serde_saphyr::to_string(object).map_err(|error| Failed(error.to_string()))?

@@ -21,7 +21,7 @@ pub use check::CheckArgs;
 pub use connect::ConnectArgs;
 pub use manifests::ManifestsArgs;
 pub use pause::PauseArgs;
-pub use render::RenderArgs;
+pub use render::{OtherThanRender, RenderArgs, RenderCommand, ValuesArgs};
 pub use run::RunArgs;
 
 /// Peer discovery, injection and careful restarts for Stellar validators on Kubernetes.
@@ -39,7 +39,7 @@ pub enum Command {
     /// Run the webhook and the loop.
     Run(Box<RunArgs>),
     /// Merge the list into a copy of stellar-core's configuration: an init container's work.
-    Render(RenderArgs),
+    Render(RenderCommand),
     /// Check an installation from inside the cluster.
     Check(CheckArgs),
     /// Print the `CustomResourceDefinition` of StellarNode.
@@ -129,8 +129,29 @@ mod tests {
     }
 
     #[test]
+    fn render_is_a_command_and_has_one() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+        let rendered = "stellar-peers render --config-dir a --peers-dir b --out-dir c --node d";
+        let values = "stellar-peers render values --chart stellar/core --node a --binary /b";
+        let Ok(Command::Render(RenderCommand::Render(_))) = parse(rendered) else {
+            panic!("it renders")
+        };
+        let Ok(Command::Render(RenderCommand::Other(_))) = parse(values) else {
+            panic!("it prints values")
+        };
+        for wrong in ["stellar-peers render", &format!("{values} --image c")] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2);
+        }
+    }
+
+    #[test]
     fn every_flag_is_an_environment_variable_of_its_name() {
-        for command in Cli::command().get_subcommands() {
+        let cli = Cli::command();
+        let direct = cli.get_subcommands();
+        let nested = cli
+            .get_subcommands()
+            .flat_map(clap::Command::get_subcommands);
+        for command in direct.chain(nested) {
             for flag in command.get_arguments().filter(|it| {
                 it.get_long()
                     .is_some_and(|it| it != "help" && it != "version")

@@ -17,6 +17,7 @@ mod folder;
 mod mounts;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::{
     env, fs,
@@ -24,6 +25,8 @@ use std::{
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
 };
+
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand as _};
 
 use self::folder::SourceFile;
 use super::Failed;
@@ -44,6 +47,51 @@ const POD_IP: &str = "POD_IP";
 
 /// How much of a line is shown; it may name text of somebody else's.
 const LINE_CHARS_MAX: usize = 500;
+
+pub use self::values::ValuesArgs;
+
+/// `render` by itself, or one of its subcommands.
+#[derive(Clone, Debug)]
+pub enum RenderCommand {
+    /// Renders.
+    Render(RenderArgs),
+    /// Does something else.
+    Other(OtherThanRender),
+}
+
+impl Args for RenderCommand {
+    fn augment_args(command: Command) -> Command {
+        OtherThanRender::augment_subcommands(RenderArgs::augment_args(command))
+            .args_conflicts_with_subcommands(true)
+            .subcommand_negates_reqs(true)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for RenderCommand {
+    /// Flags of `render` that are set by the environment don't count for a subcommand.
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand_name() {
+            Some(_) => OtherThanRender::from_arg_matches(matches).map(Self::Other),
+            None => RenderArgs::from_arg_matches(matches).map(Self::Render),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// What else is done for those who render.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum OtherThanRender {
+    /// Print what the webhook would add, as values of a chart, for those who do without it.
+    Values(ValuesArgs),
+}
 
 /// Whose configuration to render, from where and to where.
 #[derive(Clone, Debug, clap::Args)]
@@ -121,9 +169,14 @@ enum Rendered {
 ///
 /// # Errors
 /// [`Failed`] where the configuration can't be copied; with `--strict` where anything is not as it should be.
-pub(super) fn run(args: &RenderArgs) -> Result<(), Failed> {
-    let pod_ips = env::var(POD_IP).unwrap_or_default();
-    render(args, &pod_ips, &mut io::stderr())
+pub(super) fn run(command: &RenderCommand) -> Result<(), Failed> {
+    match command {
+        RenderCommand::Render(args) => {
+            let pod_ips = env::var(POD_IP).unwrap_or_default();
+            render(args, &pod_ips, &mut io::stderr())
+        }
+        RenderCommand::Other(OtherThanRender::Values(args)) => values::print(args),
+    }
 }
 
 fn render(args: &RenderArgs, pod_ips: &str, out: &mut dyn Write) -> Result<(), Failed> {

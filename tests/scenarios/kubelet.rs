@@ -1,7 +1,7 @@
-//! What a kubelet does before stellar-core starts: it lays mounted files out, and runs the init container of ours.
+//! What a kubelet does before stellar-core starts: it lays mounted files out, and runs the init containers that matter:
+//! ours, and the script of SDF's chart.
 //!
-//! No rig runs containers. This runs the injected init container's own command line, with its own mounts, and so stands
-//! for them on both.
+//! No rig runs containers. This runs their own command lines, with their own mounts, and so stands for them on both.
 
 use std::{
     collections::BTreeMap,
@@ -48,6 +48,11 @@ pub(crate) fn configuration(pod: &Pod, mounted: &Mounted) -> String {
         if container.name == names::RENDER_CONTAINER {
             volumes.run(container, &ips.join(","));
         }
+        if let [shell, script] = container.command.as_deref().unwrap_or_default()
+            && shell == "/bin/bash"
+        {
+            volumes.run_script(container, script);
+        }
     }
     let is_core = |it: &&Container| names::CORE_CONTAINERS.contains(&it.name.as_str());
     let core = spec.containers.iter().find(is_core);
@@ -70,6 +75,10 @@ impl Volumes {
         for volume in spec.volumes.iter().flatten() {
             let folder = volumes.folder(&volume.name);
             fs::create_dir_all(&folder).expect("a folder");
+            if volume.image.is_some() {
+                let binary = env!("CARGO_BIN_EXE_stellar-peers");
+                symlink(binary, folder.join("stellar-peers")).expect("a link");
+            }
             if let Some(data) = data_of(volume, mounted) {
                 publish(&folder, "..first", data);
             }
@@ -99,6 +108,25 @@ impl Volumes {
             command.env(&variable.name, pod_ips);
         }
         let output = command.output().expect("our binary starts");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// A script of a container, in which each mounted path is that of the mounted folder. stellar-core does nothing.
+    fn run_script(&self, container: &Container, script: &str) {
+        let text = fs::read_to_string(self.file(container, script)).expect("the script is there");
+        let mut mounts: Vec<_> = container.volume_mounts.iter().flatten().collect();
+        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.mount_path.len()));
+        let text = mounts.iter().fold(text, |text, mount| {
+            let folder = self.folder(&mount.name).display().to_string();
+            text.replace(&mount.mount_path, &folder)
+        });
+        let text = format!("stellar-core() {{ :; }}\n{text}");
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", &text]).env_clear();
+        command
+            .env("PATH", "/usr/bin:/bin")
+            .env("TMPDIR", self.0.path());
+        let output = command.output().expect("there is bash");
         assert!(output.status.success(), "{output:?}");
     }
 

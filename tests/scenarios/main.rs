@@ -8,6 +8,7 @@ mod history;
 mod kubelet;
 mod ours;
 mod real;
+mod release;
 mod sandbox;
 mod stories;
 mod world;
@@ -72,6 +73,7 @@ on_both_worlds!(
     charts::seven_releases_form_a_network_by_their_pods_names,
     charts::releases_without_claims_form_a_network_and_then_keep_their_ledgers,
     charts::who_opts_out_with_a_new_template_has_nothing_of_ours,
+    charts::releases_with_printed_values_form_a_network_without_a_webhook,
     cold::a_fresh_network_forms_by_itself,
     cold::a_network_that_lost_all_its_pods_at_once_finds_itself_again,
     cold::in_a_cold_start_the_list_keeps_all_and_each_is_restarted_once,

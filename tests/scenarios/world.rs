@@ -34,6 +34,7 @@ use crate::{
     history::{History, Mark},
     ours::{OurEvent, OurRequest, Pace, Webhook},
     real::RealRig,
+    release,
     sandbox::SandboxRig,
 };
 
@@ -94,15 +95,27 @@ impl World {
         } else {
             fixtures::chart_stateful_set_without_claim(namespace, name)
         };
+        self.release(name, &mut set, None).await;
+    }
+
+    /// The same with these values of the chart.
+    pub(crate) async fn create_release_with(&self, name: &str, values: &Value) {
+        let mut set = fixtures::chart_stateful_set(&self.namespace, name);
+        let script = release::apply(values, &mut set);
+        self.release(name, &mut set, Some(script)).await;
+    }
+
+    async fn release(&self, name: &str, set: &mut Value, script: Option<Value>) {
+        let namespace = &self.namespace;
         if self.cores.is_some() {
             let (key, value) = NOT_READY;
-            set["spec"]["template"]["metadata"]["annotations"] = json!({key: value});
+            set["spec"]["template"]["metadata"]["annotations"][key] = json!(value);
         }
-        for object in [
+        let objects = [
             fixtures::headless_service(namespace, name),
             fixtures::chart_config_map(namespace, name),
-            set,
-        ] {
+        ];
+        for object in objects.into_iter().chain(script).chain([set.clone()]) {
             fixtures::create(&self.client, &object)
                 .await
                 .expect("a new object");
@@ -336,6 +349,11 @@ impl World {
             .ok()?
             .as_ref()
             .map(PodView::from)
+    }
+
+    pub(crate) async fn pod_object(&self, node: &str) -> Option<Pod> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
+        api.get_opt(&format!("{node}-0")).await.ok()?
     }
 
     /// Replaces a node's pod, so that it comes back at another address.

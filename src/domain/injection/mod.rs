@@ -11,6 +11,7 @@
 //!   template and the stored one are the same but for our parts, the result is the stored one.
 
 mod admit;
+mod chart_values;
 mod config;
 mod parts;
 mod rendering;
@@ -20,6 +21,7 @@ mod template;
 mod tests;
 
 pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
+pub use chart_values::{Binary, ChartValues};
 pub use config::CannotRender;
 pub use parts::{Completed, OurPort, Parts, Wanted, complete, is_same_but_for_our_parts, mend};
 pub(crate) use parts::{add, annotate, annotation_path, remove, replace, test};

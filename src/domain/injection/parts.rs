@@ -51,6 +51,19 @@ impl Parts {
     }
 }
 
+/// The volume with the list. A pod starts without it as well.
+pub(super) fn list_volume() -> Value {
+    json!({
+        "name": STELLAR_PEERS,
+        "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
+    })
+}
+
+/// The mount of the list.
+pub(super) fn list_mount() -> Value {
+    json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true})
+}
+
 fn is_our_volume(volume: &Value) -> bool {
     text(volume, "name") == Some(STELLAR_PEERS)
         && volume.get("configMap").and_then(|it| text(it, "name")) == Some(STELLAR_PEERS)
@@ -202,7 +215,6 @@ pub fn complete(
         mount,
         not_rendered,
     } = rendering::change(view, base, (core_index, core), &wanted.rendering);
-    let list_mount = || json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true});
     let has_volume = view.volumes().any(is_our_volume);
     let volumes = (!has_volume).then(list_volume).into_iter().chain(volume);
     let spec = &template["spec"];

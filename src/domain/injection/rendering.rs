@@ -25,7 +25,7 @@ use crate::{
 /// Where the init container has the configuration as it was written.
 const SOURCE_PATH: &str = "/stellar-peers/config";
 /// Where it writes the merged one.
-const RESULT_PATH: &str = "/stellar-peers/out";
+pub(super) const RESULT_PATH: &str = "/stellar-peers/out";
 /// Enough for any configuration; it counts as memory.
 const RESULT_SIZE: &str = "16Mi";
 
@@ -112,15 +112,7 @@ impl RenderParts {
         node: &NodeName,
         config: &Config<'_>,
     ) -> Value {
-        let args = [
-            "render".to_owned(),
-            format!("--node={node}"),
-            format!("--config-dir={SOURCE_PATH}"),
-            format!("--config-file={}", config.file),
-            format!("--peers-dir={MOUNT_PATH}"),
-            format!("--out-dir={RESULT_PATH}"),
-            format!("--network={}", self.network.as_str()),
-        ];
+        let args = arguments(node, &self.network, SOURCE_PATH, &config.file);
         let mut source = json!({
             "name": config.mount["name"], "mountPath": SOURCE_PATH, "readOnly": true,
         });
@@ -147,6 +139,24 @@ impl RenderParts {
             ],
         })
     }
+}
+
+/// The command line of `render` for a node whose configuration is `file` in the folder `config_dir`.
+pub(super) fn arguments(
+    node: &NodeName,
+    network: &Network,
+    config_dir: &str,
+    file: &str,
+) -> [String; 7] {
+    [
+        "render".to_owned(),
+        format!("--node={node}"),
+        format!("--config-dir={config_dir}"),
+        format!("--config-file={file}"),
+        format!("--peers-dir={MOUNT_PATH}"),
+        format!("--out-dir={RESULT_PATH}"),
+        format!("--network={}", network.as_str()),
+    ]
 }
 
 /// What the core container has. A pod is admitted, placed and classed by the larger of what its init containers need
@@ -191,9 +201,10 @@ struct Wanted {
     mount: Value,
 }
 
-fn volume() -> Value {
+/// The volume for the merged file, which may hold a seed.
+pub(super) fn volume(name: &str) -> Value {
     let in_memory = json!({"medium": "Memory", "sizeLimit": RESULT_SIZE});
-    json!({"name": names::CONFIG_VOLUME, "emptyDir": in_memory})
+    json!({"name": name, "emptyDir": in_memory})
 }
 
 fn is_render_container(container: &Value) -> bool {
@@ -269,7 +280,7 @@ pub(super) fn change(
         }
         None => operations.push(add(&path, json!([init_container]))),
     }
-    change.volume = found.volume.is_none().then(volume);
+    change.volume = found.volume.is_none().then(|| volume(names::CONFIG_VOLUME));
     match found.mount {
         Some((_, there)) if covers(there, &mount) => {}
         Some((at, _)) => {

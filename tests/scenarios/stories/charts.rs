@@ -11,6 +11,7 @@ use stellar_peers::api::{StatefulSetObject, names};
 
 use crate::{
     ours::Webhook,
+    release,
     world::{World, hash_of},
 };
 
@@ -62,6 +63,28 @@ pub(crate) async fn releases_without_claims_form_a_network_and_then_keep_their_l
     }
     world.all_ready(nodes).await;
     world.is_told("core-b", "EphemeralLedger").await;
+    world.nobody_restarts(nodes).await;
+}
+
+/// Nobody changes a pod template but the chart: its init script merges, and the loop lists and restarts.
+pub(crate) async fn releases_with_printed_values_form_a_network_without_a_webhook(
+    world: &mut World,
+) {
+    let nodes = &SEVEN[..3];
+    world.start_cores(nodes.len());
+    world.start_ours().await;
+    for node in nodes {
+        let values = release::printed_values(node);
+        world.create_release_with(node, &values).await;
+    }
+    world.all_ready(nodes).await;
+    everyone_dials(world, nodes, Dialled::ByIp).await;
+    for node in nodes {
+        let pod = world.pod_object(node).await.expect("it runs");
+        let spec = pod.spec.expect("a pod has a spec");
+        let names = spec.init_containers.into_iter().flatten().map(|it| it.name);
+        assert_eq!(names.collect::<Vec<_>>(), ["core-init"]);
+    }
     world.nobody_restarts(nodes).await;
 }
 

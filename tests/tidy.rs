@@ -10,7 +10,7 @@ use std::{
 
 use stellar_peers::{
     controller::{error::ReconcileError, lease::Leadership, reconcile::Outcome},
-    domain::rollout::Stale,
+    domain::{injection::CannotRender, rollout::Stale},
     observe::{AdmissionOutcome, Board, Metrics},
 };
 
@@ -158,4 +158,43 @@ fn the_documentation_names_exactly_the_reasons_for_and_against_a_restart() {
         .filter(|word| word.chars().all(char::is_alphanumeric))
         .collect();
     assert_eq!(told, documented);
+}
+
+#[test]
+fn the_documentation_names_each_reason_why_a_list_is_only_mounted() {
+    let some = || "x".to_owned();
+    let all = [
+        CannotRender::Unnamed,
+        CannotRender::Ambiguous(some(), some()),
+        CannotRender::UnclearPath(some()),
+        CannotRender::NoVolume(some()),
+        CannotRender::NoFile {
+            volume: some(),
+            file: some(),
+        },
+        CannotRender::FileMount(some()),
+        CannotRender::Expression(some()),
+        CannotRender::VolumeNameTaken,
+        CannotRender::UnknownUser(some()),
+        CannotRender::GeneratedName,
+    ];
+    let page = fs::read_to_string(root().join("docs/injection.md")).unwrap();
+    for why in all {
+        // A new reason has to be told here, in the list above and on the page.
+        let told = match why {
+            CannotRender::Unnamed => "no argument --conf names its file",
+            CannotRender::Ambiguous(..) => "its arguments name ",
+            CannotRender::UnclearPath(_) => "is no plain absolute path",
+            CannotRender::NoVolume(_) => "is from no ConfigMap, Secret or projected volume",
+            CannotRender::NoFile { .. } => "has no file ",
+            CannotRender::FileMount(_) => "is mounted by itself; mount its folder instead",
+            CannotRender::Expression(_) => "has a subPathExpr",
+            CannotRender::VolumeNameTaken => "volume stellar-peers-config is somebody else's",
+            CannotRender::UnknownUser(_) => "and neither runAsUser nor fsGroup is set",
+            CannotRender::GeneratedName => "its name is generated",
+        };
+        assert!(why.to_string().contains(told), "{why}");
+        let is_row = |line: &str| line.starts_with("| ") && line.contains(told);
+        assert!(page.lines().any(is_row), "{told:?} is not documented");
+    }
 }

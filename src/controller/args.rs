@@ -164,7 +164,7 @@ pub struct RolloutArgs {
 }
 
 /// An image that no pod template could have would have each validator's refused.
-fn parse_image(text: &str) -> Result<String, String> {
+pub(crate) fn parse_image(text: &str) -> Result<String, String> {
     let named = text.split('@').next().unwrap_or_default();
     let at = named.rfind('/').map_or(0, |slash| slash + 1);
     let repository = named[at..].split(':').next().unwrap_or_default();

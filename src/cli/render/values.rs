@@ -4,6 +4,7 @@ use clap::ValueEnum;
 
 use crate::{
     cli::{Failed, manifests},
+    controller::args::parse_image,
     domain::{
         injection::{Binary, ChartValues},
         node::{Network, NodeName},
@@ -36,6 +37,7 @@ pub struct ValuesArgs {
         long,
         env = "STELLAR_PEERS_IMAGE",
         value_name = "IMAGE",
+        value_parser = parse_image,
         required_unless_present = "binary",
         conflicts_with = "binary"
     )]

@@ -51,14 +51,6 @@ impl Parts {
     }
 }
 
-/// The volume with the list. A pod starts without it as well.
-pub(super) fn list_volume() -> Value {
-    json!({
-        "name": STELLAR_PEERS,
-        "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
-    })
-}
-
 /// The mount of the list.
 pub(super) fn list_mount() -> Value {
     json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true})
@@ -176,7 +168,7 @@ pub fn mend(template: &Value, base: &str, named: Option<&str>) -> Vec<PatchOpera
     operations
 }
 
-fn list_volume() -> Value {
+pub(super) fn list_volume() -> Value {
     json!({
         "name": STELLAR_PEERS,
         "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},

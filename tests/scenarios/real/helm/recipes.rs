@@ -10,7 +10,7 @@ use crate::real::control_plane::{ControlPlane, User, eventually};
 const SOON: Duration = Duration::from_mins(1);
 
 /// The shell commands of a page, one text for each block.
-fn blocks(page: &str, fence: &str) -> Vec<String> {
+pub(super) fn blocks(page: &str, fence: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join(page)).expect("the page is there");
     let fence = format!("{fence}\n");
@@ -77,7 +77,7 @@ async fn the_recipe_for_certificates_of_ones_own_works_without_a_failed_admissio
 
 impl Installation {
     /// Runs these lines as a person at the root of the repository does, but for a folder of its own.
-    async fn shell(&self, lines: &str) {
+    pub(super) async fn shell(&self, lines: &str) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = self.folder.path().join("shell");
         if !folder.exists() {
@@ -85,6 +85,7 @@ impl Installation {
             for name in ["charts", "certs", "webhook-config"] {
                 symlink(root.join(name), folder.join(name)).expect("a link");
             }
+            symlink(root.join("tests/charts/stellar"), folder.join("stellar")).expect("a link");
         }
         let binary = Path::new(env!("CARGO_BIN_EXE_stellar-peers"))
             .parent()

@@ -48,6 +48,7 @@ use std::{
 };
 
 use axum::Router;
+use futures::FutureExt as _;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -183,7 +184,8 @@ pub struct Drained {
 ///
 /// *Guarantees*: no client and no handler ends it, neither by an error nor by a panic; after it
 /// returned, or was dropped, none of its connections is open. The listener is closed before the
-/// drain, so that new connections go elsewhere.
+/// drain, so that new connections go elsewhere; who has connected by then and asks at once is still
+/// answered.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
@@ -214,6 +216,10 @@ pub async fn serve(
             }
         }
         server.publish_open(connections.open.len());
+    }
+    // Who has connected by now was led here by somebody who doesn't know yet that we go.
+    while let Some((stream, peer)) = accept(&listener, &mut is_accept_failing).now_or_never() {
+        connections.admit(&server, stream, peer);
     }
     drop(listener);
     drain.send_replace(true);
@@ -347,23 +353,16 @@ impl Server {
         }
         match &self.tls {
             None => self.speak_http(stream, peer, activity).await,
-            Some(tls) => {
-                let handshake = self.shake_hands(tls, stream);
-                let handshake = tokio::select! {
-                    handshake = handshake => handshake,
-                    () = self.drain_begins() => return,
-                };
-                match handshake {
-                    Ok(stream) => self.speak_http(stream, peer, activity).await,
-                    Err(error) => {
-                        increment(&self.stats.0.handshakes_failed);
-                        if is_rejected_certificate(&error) {
-                            increment(&self.stats.0.certificates_rejected);
-                        }
-                        debug!(%peer, %error, "TLS handshake failed");
+            Some(tls) => match self.shake_hands(tls, stream).await {
+                Ok(stream) => self.speak_http(stream, peer, activity).await,
+                Err(error) => {
+                    increment(&self.stats.0.handshakes_failed);
+                    if is_rejected_certificate(&error) {
+                        increment(&self.stats.0.certificates_rejected);
                     }
+                    debug!(%peer, %error, "TLS handshake failed");
                 }
-            }
+            },
         }
     }
 
@@ -398,8 +397,9 @@ impl Server {
                 let ended = timeout(self.limits.drain_timeout, connection).await;
                 ended.unwrap_or_else(|late| Err(late.into()))
             }
-            // Here `Connections::drain` keeps the time, for all together.
-            () = self.drain_begins() => {
+            // Here `Connections::drain` keeps the time, for all together. Who has come to ask is answered first: no
+            // goodbye reaches it before it has sent its request, which would be lost.
+            () = async { self.drain_begins().await; activity.first_request().await } => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use super::ConnectionLimits;
 
@@ -12,7 +15,11 @@ use super::ConnectionLimits;
 /// at the idle timeout. It *waits* for its client also while a request's body is still coming:
 /// then it may be cut where room is needed, since a client can prolong that at will.
 #[derive(Debug)]
-pub(super) struct Activity(Mutex<State>);
+pub(super) struct Activity {
+    state: Mutex<State>,
+    /// A request began.
+    begun: Notify,
+}
 
 #[derive(Debug)]
 struct State {
@@ -27,12 +34,16 @@ struct State {
 
 impl Activity {
     pub(super) fn new() -> Self {
-        Self(Mutex::new(State {
+        let state = State {
             requests: 0,
             complete: 0,
             has_requested: false,
             since: Instant::now(),
-        }))
+        };
+        Self {
+            state: Mutex::new(state),
+            begun: Notify::new(),
+        }
     }
 
     /// The handshake is over: the time for the first request starts.
@@ -46,9 +57,18 @@ impl Activity {
         state.requests += 1;
         state.has_requested = true;
         state.since = Instant::now();
+        self.begun.notify_waiters();
         Request {
             connection: Arc::clone(self),
             is_complete: false,
+        }
+    }
+
+    /// Ready once the head of a first request has come.
+    pub(super) async fn first_request(&self) {
+        let begun = self.begun.notified();
+        if !self.state().has_requested {
+            begun.await;
         }
     }
 
@@ -87,7 +107,7 @@ impl Activity {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is complete at once, so a panic elsewhere leaves nothing half done.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

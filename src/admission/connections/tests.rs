@@ -542,8 +542,30 @@ async fn a_drain_finishes_what_runs_closes_what_is_silent_and_takes_nothing_new(
 }
 
 #[tokio::test]
-async fn a_drain_does_not_wait_for_handshakes() {
-    let served = serving(ConnectionLimits::default(), Pki::new().config().into()).await;
+async fn a_drain_answers_who_had_connected_and_not_asked_yet() {
+    let served = serving(ConnectionLimits::default(), None).await;
+    let address = served.address;
+    let (one, other) = (served.tcp().await, served.tcp().await);
+    let drained = tokio::spawn(served.drain());
+    while TcpStream::connect(address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    let mut one = Client::http1(one).await;
+    assert_eq!(one.get("/now").await.unwrap(), ok("now"));
+    let mut other = Client::http2(other).await;
+    assert_eq!(other.get("/now").await.unwrap(), ok("now"));
+    one.until_closed().await;
+    other.until_closed().await;
+    assert_eq!(within(drained).await.unwrap(), Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_a_silent_handshake_no_longer_than_for_any() {
+    let limits = ConnectionLimits {
+        handshake_timeout: SHORT,
+        ..Default::default()
+    };
+    let served = serving(limits, Pki::new().config().into()).await;
     let in_handshake = served.tcp().await;
     assert_eq!(served.drain().await, Drained { cut: 0 });
     assert_eq!(read_to_end(in_handshake).await, "");

@@ -223,7 +223,8 @@ impl Installation {
             self.admin.clone(),
             self.namespace,
         );
-        if services.get_opt(RELEASE).await.is_ok_and(|it| it.is_some()) {
+        let service = services.get_opt(RELEASE).await;
+        if service.expect("the API server answers").is_some() {
             self.put_behind_service().await;
         }
         tokio::time::sleep(pod.pre_stop).await;

@@ -19,7 +19,7 @@ use crate::{
         },
         node::NodeName,
         snapshot::{ConfigMapView, Snapshot},
-        survey::survey,
+        survey::{survey, unaccounted},
     },
     observe::AdmissionOutcome,
 };
@@ -282,7 +282,7 @@ impl Admitter {
     /// out of their sight.
     fn knowledge(&self, namespace: &str, name: &str) -> Option<Knowledge> {
         let snapshot = self.stores.snapshot(namespace)?;
-        if !snapshot.unaccounted().is_empty() {
+        if !unaccounted(&snapshot).is_empty() {
             return None;
         }
         let survey = survey(&snapshot, &self.policy.address_mode);
@@ -306,17 +306,10 @@ impl Admitter {
                 .map(|(network, state)| (network, state.members))
                 .collect(),
             inject: self.policy.inject.clone(),
-            kept_by_another: is_kept_by_another(&snapshot, &self.policy.writer),
+            kept_by_another: snapshot.foreign_writer(&self.policy.writer).is_some(),
             has_orphans: has_orphans(&snapshot, name),
         })
     }
-}
-
-/// The list was written by another installation, and not taken over yet.
-fn is_kept_by_another(snapshot: &Snapshot, own: &str) -> bool {
-    let list = snapshot.config_map.as_ref();
-    let record = list.and_then(|list| list.readable_record());
-    record.is_some_and(|record| record.writer != own)
 }
 
 /// Pods with names that this StatefulSet would give, which nobody owns: left behind by `--cascade=orphan`.

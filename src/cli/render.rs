@@ -29,8 +29,10 @@ use std::{
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand as _};
 
 use self::folder::SourceFile;
+pub use self::values::ValuesArgs;
 use super::Failed;
 use crate::{
+    api::names,
     domain::{
         core_config::{
             Unmergeable,
@@ -47,8 +49,6 @@ const POD_IP: &str = "POD_IP";
 
 /// How much of a line is shown; it may name text of somebody else's.
 const LINE_CHARS_MAX: usize = 500;
-
-pub use self::values::ValuesArgs;
 
 /// `render` by itself, or one of its subcommands.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ pub struct RenderArgs {
         long,
         env = "STELLAR_PEERS_CONFIG_FILE",
         value_name = "FILE",
-        default_value = "stellar-core.cfg"
+        default_value = names::CONFIG_FILE
     )]
     pub config_file: PathBuf,
     /// Fail where the list can't be merged, instead of copying the files as they are.
@@ -276,7 +276,7 @@ fn chosen(
             }
         }
     };
-    let (members, known_peers) = (read("members.json"), read("KNOWN_PEERS"));
+    let (members, known_peers) = (read(names::KEY_MEMBERS), read(names::KEY_KNOWN_PEERS));
     let list = MountedList {
         members: members.as_deref(),
         known_peers: known_peers.as_deref(),

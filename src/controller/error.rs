@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::domain::{Snapshot, injection::CannotInject, node::NodeName};
+use crate::domain::{Snapshot, injection::CannotInject, node::NodeName, survey::unaccounted};
 
 /// No request may take longer: a silent API server must not hold a namespace up for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -157,7 +157,7 @@ impl ReconcileError {
 /// # Errors
 /// [`ReconcileError::KindMissing`] with the names, ten at most.
 pub fn accounted(snapshot: Snapshot) -> Result<Snapshot, ReconcileError> {
-    let names = snapshot.unaccounted();
+    let names = unaccounted(&snapshot);
     if names.is_empty() {
         return Ok(snapshot);
     }

@@ -35,14 +35,7 @@ impl ForeignWriters {
         snapshot: &Snapshot,
         own: &str,
     ) -> Result<(), ReconcileError> {
-        let record = snapshot
-            .config_map
-            .as_ref()
-            .and_then(|map| map.readable_record());
-        let Some(writer) = record
-            .map(|record| record.writer.as_str())
-            .filter(|writer| *writer != own)
-        else {
+        let Some(writer) = snapshot.foreign_writer(own) else {
             return Ok(());
         };
         let Some((namespace, name)) = writer

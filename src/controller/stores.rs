@@ -191,17 +191,17 @@ impl Stores {
         })
     }
 
-    /// Notes down whether the API server serves StellarNodes in this scope.
-    pub fn set_lacks_kind(&self, scope: Option<&str>, lacks: bool) {
+    /// Notes down whether the API server serves StellarNodes in this scope; tells whether that is new.
+    pub fn set_lacks_kind(&self, scope: Option<&str>, lacks: bool) -> bool {
         let mut lacking = self
             .lacking
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let scope = scope.map(str::to_owned);
         if lacks {
-            lacking.insert(scope);
+            lacking.insert(scope)
         } else {
-            lacking.remove(&scope);
+            lacking.remove(&scope)
         }
     }
 

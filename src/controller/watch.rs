@@ -238,7 +238,6 @@ impl Watches<'_> {
             read,
             listing: Vec::new(),
             was_full: false,
-            is_absent: false,
         };
         self.tasks.spawn(async move {
             let mut events = watcher(api, config).backoff(Retry::default()).boxed();
@@ -260,7 +259,6 @@ struct Filler<O, K, V> {
     read: fn(&O) -> Option<(K, V)>,
     listing: Vec<(String, K, V)>,
     was_full: bool,
-    is_absent: bool,
 }
 
 impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
@@ -276,9 +274,9 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
             Ok(Event::InitDone) => {
                 let listing = std::mem::take(&mut self.listing);
                 let concerned = store.replace(self.scope.as_deref(), listing);
-                if std::mem::take(&mut self.is_absent) {
+                let may_lack = self.kind == STELLAR_NODES;
+                if may_lack && self.stores.set_lacks_kind(self.scope.as_deref(), false) {
                     info!(kind = self.kind, "The kind is served now");
-                    self.stores.set_lacks_kind(self.scope.as_deref(), false);
                 }
                 self.full(concerned);
             }
@@ -304,7 +302,6 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
                     kind = self.kind,
                     "The kind is not served; it counts as empty until it is"
                 );
-                self.is_absent = true;
                 self.stores.set_lacks_kind(self.scope.as_deref(), true);
                 self.full(BTreeSet::new());
             }

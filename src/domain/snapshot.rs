@@ -46,31 +46,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Validators of an operator that were members, and whose StellarNodes can't be seen because the kind isn't
-    /// served. A kind that is gone for good takes its objects with it, and these their StatefulSets: so as long as
-    /// these run, nobody knows whether they are validators still, and nothing may be decided.
+    /// Which other installation than `own` wrote the list, where one did.
     #[must_use]
-    pub fn unaccounted(&self) -> Vec<&NodeName> {
-        if !self.lacks_kind {
-            return Vec::new();
-        }
-        let record = self
-            .config_map
-            .as_ref()
-            .and_then(|map| map.readable_record());
-        // Whoever is left out whatever its StellarNode says is no question.
-        let may_count = |set: &StatefulSetView| {
-            let is_out = set.inject == Inject::Disabled || set.read_pool || set.terminating;
-            set.operator_labelled && !is_out && set.replicas > 0
-        };
-        let is_recorded = |name: &NodeName, set: &StatefulSetView| {
-            let node = record.and_then(|record| record.node(name));
-            set.joined_at.is_some() || node.is_some_and(|node| node.uid == set.uid)
-        };
-        let sets = self.stateful_sets.iter();
-        sets.filter(|(name, set)| may_count(set) && is_recorded(name, set))
-            .map(|(name, _)| name)
-            .collect()
+    pub fn foreign_writer(&self, own: &str) -> Option<&str> {
+        let record = self.config_map.as_ref()?.readable_record()?;
+        Some(record.writer.as_str()).filter(|writer| *writer != own)
     }
 }
 

@@ -278,6 +278,28 @@ pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
     survey
 }
 
+/// Validators of an operator that were members, and whose StellarNodes can't be seen because the kind isn't served. A
+/// kind that is gone for good takes its objects with it, and these their StatefulSets: so as long as these run, nobody
+/// knows whether they are validators still, and nothing may be decided.
+#[must_use]
+pub fn unaccounted(snapshot: &Snapshot) -> Vec<&NodeName> {
+    if !snapshot.lacks_kind {
+        return Vec::new();
+    }
+    let list = snapshot.config_map.as_ref();
+    let record = list.and_then(|map| map.readable_record());
+    let is_recorded = |name: &NodeName, set: &StatefulSetView| {
+        let node = record.and_then(|record| record.node(name));
+        set.joined_at.is_some() || node.is_some_and(|node| node.uid == set.uid)
+    };
+    // Whoever is left out whatever its StellarNode says is no question.
+    let is_open = |set| out_of_set(Some(set), None) == Some(Skipped::NoStellarNode);
+    let sets = snapshot.stateful_sets.iter();
+    sets.filter(|(name, set)| is_open(set) && set.replicas > 0 && is_recorded(name, set))
+        .map(|(name, _)| name)
+        .collect()
+}
+
 /// An address goes from one pod to the next: what a node once had and another has now is not its own any more.
 fn forget_addresses_of_others(survey: &mut Survey) {
     let mut owners: BTreeMap<PeerAddress, NodeName> = BTreeMap::new();

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::template::{Template, list, mounts, text};
+use super::{
+    rendering::is_foreign_volume,
+    template::{Template, list, mounts, text},
+};
 use crate::api::names;
 
 /// The mode of files in volumes where none is said.
@@ -67,7 +70,7 @@ pub enum CannotRender {
     GeneratedName,
 }
 
-/// Finds the configuration of the core container of the StatefulSet `node`. `chosen` is annotation
+/// Finds the configuration of the core container of the StatefulSet `node`, where something can be mounted over it. `chosen` is annotation
 /// [`names::CONFIG_PATH`].
 pub(super) fn config<'a>(
     template: Template<'a>,
@@ -75,6 +78,9 @@ pub(super) fn config<'a>(
     chosen: Option<&str>,
     node: &str,
 ) -> Result<Config<'a>, CannotRender> {
+    if template.volumes().any(is_foreign_volume) {
+        return Err(CannotRender::VolumeNameTaken);
+    }
     let path = match chosen {
         Some(path) => path.to_owned(),
         None => named_by_arguments(core)?

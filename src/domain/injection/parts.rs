@@ -389,11 +389,10 @@ fn append(
         return items.into_iter().map(|item| add(&at_end, item)).collect();
     }
     let items: Vec<Value> = items.into_iter().collect();
-    let is_empty = items.is_empty();
-    (!is_empty)
-        .then(|| add(&path, Value::Array(items)))
-        .into_iter()
-        .collect()
+    if items.is_empty() {
+        return Vec::new();
+    }
+    vec![add(&path, Value::Array(items))]
 }
 
 pub(crate) fn add(path: &str, value: Value) -> PatchOperation {

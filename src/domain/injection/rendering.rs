@@ -79,23 +79,10 @@ impl Rendering {
     }
 }
 
-/// The configuration, where something can be mounted over it.
-pub(super) fn place<'a>(
-    template: Template<'a>,
-    core: &'a Value,
-    chosen: Option<&str>,
-    node: &str,
-) -> Result<Config<'a>, CannotRender> {
-    if template.volumes().any(is_foreign_volume) {
-        return Err(CannotRender::VolumeNameTaken);
-    }
-    config(template, core, chosen, node)
-}
-
 impl RenderParts {
     fn parts(&self, template: Template<'_>, core: &Value) -> Result<Wanted, CannotRender> {
         let node = self.node.as_ref().ok_or(CannotRender::GeneratedName)?;
-        let config = place(template, core, self.config_path.as_deref(), node.as_str())?;
+        let config = config(template, core, self.config_path.as_deref(), node.as_str())?;
         Ok(Wanted {
             init_container: self.init_container(template, core, node, &config),
             mount: json!({
@@ -217,7 +204,7 @@ fn is_config_volume(volume: &Value) -> bool {
         && volume.pointer("/emptyDir/medium") == Some(&json!("Memory"))
 }
 
-fn is_foreign_volume(volume: &Value) -> bool {
+pub(super) fn is_foreign_volume(volume: &Value) -> bool {
     text(volume, "name") == Some(names::CONFIG_VOLUME) && !is_config_volume(volume)
 }
 

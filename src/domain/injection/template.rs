@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{config::CannotRender, parts::Parts, rendering::place};
+use super::{
+    config::{CannotRender, config},
+    parts::Parts,
+};
 use crate::{
     api::{Container, ContainerPort, names},
     domain::{
@@ -202,7 +205,7 @@ impl<'a> Template<'a> {
             return None;
         }
         let (_, core) = self.core(named).ok()?;
-        place(self, core, setting(names::CONFIG_PATH), node).err()
+        config(self, core, setting(names::CONFIG_PATH), node).err()
     }
 
     /// A container whose only data is on an emptyDir. A mount without a volume here is a claim by template.

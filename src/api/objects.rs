@@ -104,6 +104,35 @@ pub struct PodStatus {
     /// Conditions; only `Ready` is read.
     #[serde(default)]
     pub conditions: Vec<PodCondition>,
+    /// Init containers; only ours is read.
+    #[serde(default)]
+    pub init_container_statuses: Vec<ContainerStatus>,
+}
+
+/// What the kubelet reports of one container.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ContainerStatus {
+    /// Name of the container.
+    #[serde(default)]
+    pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub state: ContainerState,
+}
+
+/// What a container does; one of these is set.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ContainerState {
+    /// It has not started.
+    pub waiting: Option<ContainerWaiting>,
+}
+
+/// Why a container has not started.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ContainerWaiting {
+    /// One word.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// One address of a pod.

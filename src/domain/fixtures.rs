@@ -122,6 +122,7 @@ impl Cluster {
             ready_changed_at: None,
             terminating: false,
             ips: vec![Ipv4Addr::new(10, 0, 0, self.addresses).into()],
+            render_wait: None,
         };
         self.snapshot
             .pods

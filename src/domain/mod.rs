@@ -21,6 +21,7 @@ pub mod peer;
 pub mod peer_list;
 pub mod policy;
 pub mod quorum;
+pub mod render_wait;
 pub mod rollout;
 pub mod snapshot;
 pub mod survey;

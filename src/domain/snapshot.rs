@@ -21,6 +21,7 @@ use super::{
     peer::{InvalidPort, PeerPort},
     peer_list::Record,
     quorum::{self, QuorumSet, UnreadableQuorumSet},
+    render_wait::RenderWait,
 };
 use crate::api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names};
 
@@ -315,6 +316,8 @@ pub struct PodView {
     pub terminating: bool,
     /// Its addresses.
     pub ips: Vec<IpAddr>,
+    /// Our init container can't be started.
+    pub render_wait: Option<RenderWait>,
 }
 
 impl From<&PodObject> for PodView {
@@ -332,6 +335,9 @@ impl From<&PodObject> for PodView {
             .iter()
             .map(String::as_str)
             .chain(status.pod_ips.iter().map(|ip| ip.ip.as_str()));
+        let mut init_containers = status.init_container_statuses.iter();
+        let render = init_containers.find(|it| it.name == names::RENDER_CONTAINER);
+        let waiting = render.and_then(|it| it.state.waiting.as_ref());
         let ready = status.conditions.iter().find(|it| it.kind == "Ready");
         let mut ips: Vec<IpAddr> = ips.filter_map(|ip| ip.parse().ok()).collect();
         ips.sort_unstable();
@@ -353,6 +359,7 @@ impl From<&PodObject> for PodView {
             ready_changed_at: ready.and_then(|it| it.last_transition_time.clone()),
             terminating: metadata.deletion_timestamp.is_some(),
             ips,
+            render_wait: waiting.and_then(|it| RenderWait::of(&it.reason)),
         }
     }
 }

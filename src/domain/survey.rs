@@ -10,6 +10,7 @@ use super::{
     peer::{Host, InvalidPort, PeerAddress, PeerPort},
     policy::AddressMode,
     quorum::{QuorumSet, UnreadableQuorumSet},
+    render_wait::RenderWait,
     snapshot::{Inject, PodView, Snapshot, StatefulSetView, StellarNodeView},
 };
 
@@ -113,6 +114,8 @@ pub struct PodReport {
     pub ready_changed_at: Option<String>,
     /// On the StatefulSet's current revision.
     pub updated: bool,
+    /// Our init container can't be started.
+    pub render_wait: Option<RenderWait>,
 }
 
 /// A node that counts: not suspended, with a StatefulSet that wants at least one pod.
@@ -389,6 +392,7 @@ fn stand(
         ready: pod.ready,
         ready_changed_at: pod.ready_changed_at.clone(),
         updated: pod.revision == set.update_revision,
+        render_wait: pod.render_wait,
     };
     let reports: Vec<PodReport> = living.iter().map(report).collect();
     let record = snapshot

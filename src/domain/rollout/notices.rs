@@ -1,8 +1,9 @@
 //! What a person should know of one validator, whether it is due for a restart or not.
 
 use super::Notice;
-use crate::domain::{
-    Policy, injection::Parts, node::NodeName, policy::InjectMode, survey::Candidate,
+use crate::{
+    api::names,
+    domain::{Policy, injection::Parts, node::NodeName, policy::InjectMode, survey::Candidate},
 };
 
 /// All of them.
@@ -15,6 +16,7 @@ pub(super) fn notices(
         unreadable(node).map(|note| ("QuorumUnreadable", note)),
         not_rendered(policy, node).map(|note| ("NotRendered", note)),
         shared_seed(node).map(|note| ("SharedSeed", note)),
+        render_waits(node).map(|note| ("RenderNotStarted", note)),
     ];
     told.into_iter().flatten().map(|(reason, note)| Notice {
         node: name.clone(),
@@ -37,6 +39,17 @@ fn not_rendered(policy: &Policy, node: &Candidate) -> Option<String> {
     let why = template.not_rendered.as_ref().filter(|_| is_wanted)?;
     Some(format!(
         "the list is mounted, and not put into stellar-core's configuration: {why}"
+    ))
+}
+
+/// A pod of it waits in our init container, and so the validator doesn't start because of us.
+fn render_waits(node: &Candidate) -> Option<String> {
+    let mut pods = node.pods.iter();
+    let (pod, wait) = pods.find_map(|pod| Some((&pod.name, pod.render_wait?)))?;
+    Some(format!(
+        "pod {pod} can't start: of its init container {}, {}",
+        names::RENDER_CONTAINER,
+        wait.advice()
     ))
 }
 

@@ -24,6 +24,14 @@ pub enum Stale {
 }
 
 impl Stale {
+    /// Every one.
+    pub const ALL: [Self; 4] = [
+        Self::Incomplete,
+        Self::NotInjected,
+        Self::Membership,
+        Self::Outage,
+    ];
+
     /// One word for annotations, Events, metrics and machines.
     #[must_use]
     pub const fn reason(self) -> &'static str {
@@ -218,6 +226,17 @@ pub struct Notice {
     pub reason: &'static str,
     /// In plain words.
     pub note: String,
+}
+
+impl Notice {
+    /// Every reason.
+    pub const REASONS: [&str; 5] = [
+        "QuorumUnreadable",
+        "QuorumUnmapped",
+        "NotRendered",
+        "SharedSeed",
+        "RenderNotStarted",
+    ];
 }
 
 /// What a stale member gets.

@@ -236,6 +236,7 @@ impl App {
             http,
             None,
             health::router(health),
+            ConnectionStats::default(),
             stopping.subscribe(),
         ));
         let mut watcher = JoinSet::new();
@@ -247,6 +248,7 @@ impl App {
                 listener,
                 Some(Arc::new(config)),
                 router,
+                engine.metrics.webhook_connections(),
                 stopping.subscribe(),
             ));
             watcher.spawn(renewal.run(certificates, clock));
@@ -279,6 +281,7 @@ async fn serving(
     listener: TcpListener,
     config: Option<Arc<rustls::ServerConfig>>,
     router: axum::Router,
+    stats: ConnectionStats,
     mut stopping: watch::Receiver<bool>,
 ) -> &'static str {
     let stop = async move {
@@ -289,7 +292,7 @@ async fn serving(
         config,
         router,
         ConnectionLimits::default(),
-        ConnectionStats::default(),
+        stats,
         stop,
     )
     .await;

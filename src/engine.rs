@@ -100,8 +100,10 @@ impl Engine {
             &namespaces,
             &policy.address_mode,
             &dirty,
+            &metrics,
             &mut tasks,
         );
+        metrics.tell_of_stores(Arc::clone(&stores));
         let admitter = Admitter {
             namespaces: namespaces.into_iter().collect(),
             stores: Arc::clone(&stores),
@@ -113,7 +115,8 @@ impl Engine {
             metrics: Arc::clone(&metrics),
         });
         if runs_loop {
-            let (events, sending) = Events::new(client.clone(), instance.clone());
+            let (events, sending) =
+                Events::new(client.clone(), instance.clone(), Arc::clone(&metrics));
             // A dry run writes nothing, and so neither Events nor the Lease.
             if !dry_run {
                 tasks.spawn(async move {

@@ -5,13 +5,15 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use stellar_peers::{
-    controller::{error::ReconcileError, lease::Leadership, reconcile::Outcome},
-    domain::{injection::CannotRender, rollout::Stale},
-    observe::{AdmissionOutcome, Board, Metrics},
+    controller::{error::ReconcileError, lease::Leadership},
+    domain::{
+        injection::CannotRender,
+        rollout::{Notice, Stale},
+    },
+    observe::{Board, Metrics},
 };
 
 fn root() -> &'static Path {
@@ -126,10 +128,6 @@ fn the_core_knows_no_client_no_clock_and_no_runtime() {
 #[test]
 fn the_documentation_names_exactly_the_metrics_that_there_are() {
     let metrics = Metrics::new(Arc::new(Board::default()), Leadership::fixed(true));
-    metrics.admitted(AdmissionOutcome::Injected, Duration::ZERO);
-    metrics.reconciled(&Ok(Outcome::default()), Duration::ZERO);
-    metrics.reconciled(&Err(ReconcileError::Immutable), Duration::ZERO);
-    metrics.restarted(Stale::Membership);
     let text = metrics.encode().unwrap();
     let exported: BTreeSet<&str> = text
         .lines()
@@ -141,6 +139,41 @@ fn the_documentation_names_exactly_the_metrics_that_there_are() {
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
         .collect();
     assert_eq!(exported, documented);
+}
+
+/// Words such as `"NotReady"` in a file's code.
+fn quoted_words(file: &str) -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let text = code(&text);
+    let words = text.split('"').skip(1).step_by(2);
+    let is_word = |word: &&str| {
+        word.starts_with(char::is_uppercase) && word.chars().all(char::is_alphanumeric)
+    };
+    words.filter(is_word).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_sets_of_reasons_are_whole() {
+    let of = |all: &[&str]| {
+        all.iter()
+            .map(|it| (*it).to_owned())
+            .collect::<BTreeSet<_>>()
+    };
+    let errors = quoted_words("src/controller/error.rs");
+    assert_eq!(of(&ReconcileError::REASONS), errors);
+    let stale = Stale::ALL.map(Stale::reason);
+    let restarts = quoted_words("src/domain/rollout/verdict.rs");
+    assert!(restarts.is_superset(&of(&stale)));
+    let mut notices = quoted_words("src/domain/rollout/notices.rs");
+    notices.extend(quoted_words("src/domain/rollout/room.rs"));
+    assert_eq!(of(&Notice::REASONS), notices);
+    let page = fs::read_to_string(root().join("docs/restarts.md")).unwrap();
+    for reason in Notice::REASONS {
+        assert!(
+            page.contains(&format!("`{reason}`")),
+            "{reason} is not documented"
+        );
+    }
 }
 
 #[test]

@@ -104,6 +104,23 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
+    /// Every [`reason`](Self::reason).
+    pub const REASONS: [&str; 13] = [
+        "Forbidden",
+        "Immutable",
+        "TooLarge",
+        "Terminating",
+        "Conflict",
+        "KindMissing",
+        "Outdated",
+        "ForeignWriter",
+        "CannotInject",
+        "Refused",
+        "NotTaken",
+        "Silent",
+        "Api",
+    ];
+
     /// Event reason and metric label: a closed set.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use kube::{Client, runtime::events::EventType};
+use tokio::time::Instant;
 use tracing::{Span, debug, error, field::Empty, info, trace, warn};
 
 use super::{
@@ -94,6 +95,8 @@ impl std::fmt::Debug for Context {
 pub struct State {
     pub(super) memory: Memory,
     told: BTreeMap<String, String>,
+    /// Since when there is a change that no pass has dealt with.
+    pub(super) changed_at: Option<Instant>,
 }
 
 /// How a pass ended.
@@ -157,9 +160,15 @@ async fn write(
         .foreign
         .yield_to(&context.client, snapshot, &context.policy.writer)
         .await?;
+    context.board.owe(namespace, decision.writes_list);
     if decision.writes_list {
         write_list(namespace, snapshot, &decision, context).await?;
         outcome.changed = true;
+        context.board.owe(namespace, false);
+        let changed_at = state.changed_at.take();
+        if let Some(since) = changed_at.filter(|_| decision.changes_peers(snapshot)) {
+            context.metrics.listed(since.elapsed());
+        }
     }
     let mut failed = None;
     for (node, uid) in &decision.joins {

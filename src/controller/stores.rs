@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use super::watch::WATCHED;
 use crate::domain::{
     Snapshot,
     node::NodeName,
@@ -119,6 +120,10 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         self.read().get(namespace)?.get(name).cloned()
     }
 
+    fn size(&self) -> usize {
+        self.read().values().map(BTreeMap::len).sum()
+    }
+
     fn namespaces(&self) -> BTreeSet<String> {
         self.read().keys().cloned().collect()
     }
@@ -211,6 +216,19 @@ impl Stores {
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         lacking.contains(&None) || lacking.contains(&Some(namespace.to_owned()))
+    }
+
+    /// How many objects of each kind there are.
+    #[must_use]
+    pub fn sizes(&self) -> [(&'static str, usize); WATCHED.len()] {
+        let sizes = [
+            self.stellar_nodes.size(),
+            self.stateful_sets.size(),
+            self.pods.size(),
+            self.config_maps.size(),
+            self.services.size(),
+        ];
+        std::array::from_fn(|i| (WATCHED[i], sizes[i]))
     }
 
     /// The list of a namespace.

@@ -1,6 +1,11 @@
 //! The watches that fill the stores and tell which namespaces have changed.
 
-use std::{collections::BTreeSet, fmt::Debug, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -14,7 +19,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
 
 use super::stores::{Store, Stores};
@@ -25,11 +30,20 @@ use crate::{
         policy::AddressMode,
         snapshot::{ConfigMapView, PodView, ServiceView, StatefulSetView, StellarNodeView},
     },
-    observe::error_chain,
+    observe::{Metrics, error_chain},
 };
 
 /// The one kind that need not be there.
 const STELLAR_NODES: &str = "stellarnodes";
+
+/// The kinds that are watched; Services only where addresses are DNS names.
+pub const WATCHED: [&str; 5] = [
+    STELLAR_NODES,
+    "statefulsets",
+    "pods",
+    "configmaps",
+    "services",
+];
 
 /// First wait after a watch failed; doubles up to [`RETRY_MAX`], and begins anew once one has worked.
 const RETRY_MIN: Duration = Duration::from_millis(800);
@@ -75,10 +89,10 @@ impl Backoff for Retry {
     }
 }
 
-/// Namespaces that changed and were not looked at yet.
+/// Namespaces that changed and were not looked at yet, and since when that is so.
 #[derive(Debug, Default)]
 pub struct Dirty {
-    namespaces: std::sync::Mutex<BTreeSet<String>>,
+    namespaces: std::sync::Mutex<BTreeMap<String, Instant>>,
     notify: Notify,
 }
 
@@ -90,12 +104,25 @@ impl Dirty {
 
     /// These namespaces are to be looked at.
     pub fn mark_all(&self, namespaces: impl IntoIterator<Item = String>) {
-        self.lock().extend(namespaces);
+        let now = Instant::now();
+        let mut marked = self.lock();
+        for namespace in namespaces {
+            marked.entry(namespace).or_insert(now);
+        }
+        drop(marked);
         self.notify.notify_one();
     }
 
+    /// These namespaces, and all that are marked, are to be looked at as of now: who begins to lead did not keep
+    /// anybody waiting before.
+    pub fn mark_anew(&self, namespaces: impl IntoIterator<Item = String>) {
+        let now = Instant::now();
+        self.lock().values_mut().for_each(|since| *since = now);
+        self.mark_all(namespaces);
+    }
+
     /// Waits for a change, and takes all that are there.
-    pub async fn take(&self) -> BTreeSet<String> {
+    pub async fn take(&self) -> BTreeMap<String, Instant> {
         loop {
             let taken = std::mem::take(&mut *self.lock());
             if !taken.is_empty() {
@@ -105,7 +132,7 @@ impl Dirty {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Instant>> {
         self.namespaces
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -120,6 +147,7 @@ pub fn spawn(
     namespaces: &[String],
     mode: &AddressMode,
     dirty: &Arc<Dirty>,
+    metrics: &Arc<Metrics>,
     tasks: &mut JoinSet<&'static str>,
 ) -> Arc<Stores> {
     let scopes: Vec<Option<String>> = match namespaces {
@@ -133,6 +161,7 @@ pub fn spawn(
         client,
         stores: &stores,
         dirty,
+        metrics,
         tasks,
     };
     for scope in scopes {
@@ -197,6 +226,7 @@ struct Watches<'a> {
     client: &'a Client,
     stores: &'a Arc<Stores>,
     dirty: &'a Arc<Dirty>,
+    metrics: &'a Arc<Metrics>,
     tasks: &'a mut JoinSet<&'static str>,
 }
 
@@ -234,6 +264,7 @@ impl Watches<'_> {
             scope,
             stores,
             dirty,
+            metrics: Arc::clone(self.metrics),
             store,
             read,
             listing: Vec::new(),
@@ -255,6 +286,7 @@ struct Filler<O, K, V> {
     scope: Option<String>,
     stores: Arc<Stores>,
     dirty: Arc<Dirty>,
+    metrics: Arc<Metrics>,
     store: fn(&Stores) -> &Store<K, V>,
     read: fn(&O) -> Option<(K, V)>,
     listing: Vec<(String, K, V)>,
@@ -306,6 +338,7 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
                 self.full(BTreeSet::new());
             }
             Err(error) => {
+                self.metrics.watch_restarted(self.kind);
                 // The store keeps what it has: an error never empties a list.
                 let error = error_chain(&error);
                 if self.was_full {

@@ -1,8 +1,11 @@
 //! One worker a namespace: passes never overlap within one, and namespaces don't wait for each other.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use futures::FutureExt;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tracing::{debug, info};
 
@@ -26,7 +29,7 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
         leadership.wait_until(true).await;
         let namespaces = context.stores.namespaces();
         info!(namespaces = namespaces.len(), interval = ?recheck, "Starting peer discovery watcher");
-        dirty.mark_all(namespaces);
+        dirty.mark_anew(namespaces);
         tokio::select! {
             biased;
             // Dropping the workers in the midst of a pass is as safe as a crash: all state is in the cluster.
@@ -38,23 +41,51 @@ pub async fn run(context: Arc<Context>, dirty: Arc<Dirty>, recheck: Duration) {
     }
 }
 
+/// Wakes a worker, and tells it since when there is something to look at.
+#[derive(Debug, Default)]
+struct Waker {
+    notify: Notify,
+    since: Mutex<Option<Instant>>,
+}
+
+impl Waker {
+    fn wake(&self, since: Instant) {
+        let mut earliest = self.since.lock().unwrap_or_else(PoisonError::into_inner);
+        *earliest = earlier(*earliest, Some(since));
+        drop(earliest);
+        self.notify.notify_one();
+    }
+
+    /// Since when what was not looked at yet is there.
+    fn take(&self) -> Option<Instant> {
+        self.since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}
+
 async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
-    let mut wakers: BTreeMap<String, Arc<Notify>> = BTreeMap::new();
+    let mut wakers: BTreeMap<String, Arc<Waker>> = BTreeMap::new();
     let mut workers: JoinSet<String> = JoinSet::new();
     loop {
-        let changed: Vec<String> = tokio::select! {
+        let changed: Vec<(String, Instant)> = tokio::select! {
             biased;
             changed = dirty.take() => changed.into_iter().collect(),
             Some(ended) = workers.join_next() => {
                 // Only a worker of an empty namespace ends. What came in meanwhile gets a new one.
                 let waker = ended.ok().and_then(|namespace| wakers.remove_entry(&namespace));
-                let missed = waker.filter(|(_, waker)| waker.notified().now_or_never().is_some());
-                missed.into_iter().map(|(namespace, _)| namespace).collect()
+                let missed = waker.and_then(|(namespace, waker)| Some((namespace, waker.take()?)));
+                missed.into_iter().collect()
             }
         };
-        for namespace in changed {
+        for (namespace, since) in changed {
             let waker = wakers.entry(namespace.clone()).or_insert_with(|| {
-                let waker = Arc::new(Notify::new());
+                let waker = Arc::new(Waker::default());
                 workers.spawn(work(
                     namespace,
                     Arc::clone(context),
@@ -63,7 +94,7 @@ async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
                 ));
                 waker
             });
-            waker.notify_one();
+            waker.wake(since);
         }
     }
 }
@@ -72,14 +103,15 @@ async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
 async fn work(
     namespace: String,
     context: Arc<Context>,
-    waker: Arc<Notify>,
+    waker: Arc<Waker>,
     recheck: Duration,
 ) -> String {
     let mut state = State::default();
     let mut failures = 0_u32;
     let mut last_failure = None;
-    waker.notified().await;
+    waker.notify.notified().await;
     loop {
+        state.changed_at = earlier(state.changed_at, waker.take());
         let started = Instant::now();
         let result = reconcile(&namespace, &mut state, &context).await;
         let took = started.elapsed();
@@ -88,6 +120,7 @@ async fn work(
             Ok(outcome) if outcome.is_empty => break,
             Ok(outcome) => {
                 (failures, last_failure) = (0, None);
+                state.changed_at = None;
                 let due = |moment: Moment| {
                     context
                         .clock
@@ -117,7 +150,7 @@ async fn work(
         tokio::time::sleep(pause).await;
         tokio::select! {
             biased;
-            () = waker.notified() => {}
+            () = waker.notify.notified() => {}
             () = tokio::time::sleep_until(until) => {}
         }
     }

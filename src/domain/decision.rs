@@ -31,6 +31,17 @@ pub struct Decision {
     pub look_again: Option<Moment>,
 }
 
+impl Decision {
+    /// The list has other peers than the stored one.
+    #[must_use]
+    pub fn changes_peers(&self, snapshot: &Snapshot) -> bool {
+        let stored = snapshot.config_map.as_ref();
+        let stored = stored.and_then(|stored| stored.known_peers.as_ref());
+        let list = self.list.as_ref().map(|list| &list.known_peers);
+        list.is_some() && list != stored
+    }
+}
+
 /// Decides about one namespace. The only thing that changes is `memory`, which takes in what there is to see.
 #[must_use]
 pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: Now) -> Decision {

@@ -20,6 +20,10 @@ pub struct Summary {
     pub stale: usize,
     /// Of these, how many are held, by reason.
     pub held: BTreeMap<&'static str, usize>,
+    /// Nodes of which a person should know something, by reason.
+    pub notices: BTreeMap<&'static str, usize>,
+    /// The list that was decided on is not written yet.
+    pub is_behind: bool,
 }
 
 /// The last decisions; read whenever somebody scrapes, so that no gauge can drift from the truth.
@@ -37,7 +41,13 @@ impl Board {
                 *held.entry(why.reason()).or_default() += 1;
             }
         }
+        let mut notices = BTreeMap::new();
+        for notice in &decision.plan.notices {
+            *notices.entry(notice.reason).or_default() += 1;
+        }
         let networks = &decision.discovery.networks;
+        let mut summaries = self.lock();
+        let is_behind = summaries.get(namespace).is_some_and(|it| it.is_behind);
         let summary = Summary {
             peers: decision.list.as_ref().map_or(0, |list| list.peers),
             members: networks.values().map(|network| network.members.len()).sum(),
@@ -47,8 +57,17 @@ impl Board {
                 .sum(),
             stale: decision.plan.verdicts.len(),
             held,
+            notices,
+            is_behind,
         };
-        self.lock().insert(namespace.to_owned(), summary);
+        summaries.insert(namespace.to_owned(), summary);
+    }
+
+    /// Whether a list that was decided on is still to be written.
+    pub fn owe(&self, namespace: &str, is_behind: bool) {
+        if let Some(summary) = self.lock().get_mut(namespace) {
+            summary.is_behind = is_behind;
+        }
     }
 
     /// The namespace has nothing to show any more.

@@ -1,6 +1,6 @@
 //! Kubernetes Events: what a person sees in `kubectl describe`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
@@ -10,7 +10,7 @@ use kube::{
 use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
-use super::error_chain;
+use super::{LostEvent, Metrics, error_chain};
 use crate::{
     api::{StatefulSetObject, StellarNodeObject, names},
     domain::{Snapshot, node::NodeName},
@@ -26,6 +26,7 @@ const SERIES: Duration = Duration::from_mins(6);
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<(Event, ObjectReference)>,
+    metrics: Arc<Metrics>,
 }
 
 impl Events {
@@ -34,12 +35,14 @@ impl Events {
     pub fn new(
         client: Client,
         instance: String,
+        metrics: Arc<Metrics>,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
         let reporter = Reporter {
             controller: names::STELLAR_PEERS.to_owned(),
             instance: Some(instance),
         };
+        let lost = Arc::clone(&metrics);
         let task = async move {
             // A recorder counts Events of one reason as one, and keeps the words of the first. Other words are news.
             let mut recorders: BTreeMap<Option<String>, (Recorder, Instant)> = BTreeMap::new();
@@ -51,6 +54,7 @@ impl Events {
                     .or_insert_with(|| (recorder(), Instant::now()));
                 *used = Instant::now();
                 if let Err(error) = recorder.publish(&event, &about).await {
+                    lost.event_lost(LostEvent::NotTaken);
                     debug!(
                         error = error_chain(&error),
                         reason = event.reason,
@@ -59,7 +63,7 @@ impl Events {
                 }
             }
         };
-        (Self { queue }, task)
+        (Self { queue, metrics }, task)
     }
 
     /// About a node: on its StellarNode, else on its StatefulSet.
@@ -108,6 +112,7 @@ impl Events {
             secondary: None,
         };
         if self.queue.try_send((event, about)).is_err() {
+            self.metrics.event_lost(LostEvent::QueueFull);
             debug!(reason, "Dropped an Event");
         }
     }
@@ -131,12 +136,17 @@ fn reference<K: Resource<DynamicType = ()>>(
 #[cfg(all(test, feature = "sandbox"))]
 mod tests {
     use super::*;
-    use crate::sandbox::Sandbox;
+    use crate::{controller::lease::Leadership, observe::Board, sandbox::Sandbox};
 
     #[tokio::test(start_paused = true)]
     async fn the_same_words_are_counted_and_other_words_are_another_event() {
         let sandbox = Sandbox::default();
-        let (events, sending) = Events::new(sandbox.client("us"), "instance".to_owned());
+        let metrics = Metrics::new(Arc::new(Board::default()), Leadership::fixed(true));
+        let (events, sending) = Events::new(
+            sandbox.client("us"),
+            "instance".to_owned(),
+            Arc::new(metrics),
+        );
         let sending = tokio::spawn(sending);
         let (node, snapshot) = (NodeName::new("v").unwrap(), Snapshot::default());
         for note in ["w waits", "x waits", "w waits"] {

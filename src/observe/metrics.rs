@@ -1,77 +1,57 @@
-//! Metrics in Prometheus's text form. Each name begins with `stellar_peers_`; docs/metrics.md lists them.
+//! Metrics in Prometheus's text form. Each name begins with `stellar_peers_`, but for those that every process has;
+//! docs/metrics.md lists them.
+//!
+//! A counter whose labels come from a closed set begins with all of them at 0: `increase()` would miss the first step
+//! of a series that appears with it.
 
-use std::{
-    fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+mod labels;
+mod live;
+mod process;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, text::encode},
-    metrics::{
-        MetricType, counter::Counter, family::Family, gauge::ConstGauge, histogram::Histogram,
-    },
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Registry, Unit},
 };
 
-use super::{Board, Summary};
+pub use self::labels::{AdmissionOutcome, LostEvent};
+use self::{
+    labels::{AdmissionLabels, KindLabels, LostLabels, PassLabels, ReasonLabels},
+    live::{Live, Sources},
+    process::Process,
+};
+use super::Board;
 use crate::{
-    controller::{error::ReconcileError, lease::Leadership, reconcile::Outcome},
+    admission::connections::ConnectionStats,
+    controller::{
+        error::ReconcileError, lease::Leadership, reconcile::Outcome, stores::Stores,
+        watch::WATCHED,
+    },
     domain::rollout::Stale,
     tls::CertificateStore,
 };
 
-/// How an admission ended. The whole label space: a new value is a new variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum AdmissionOutcome {
-    /// Nothing to do.
-    Untouched,
-    /// Our parts were added or renewed.
-    Injected,
-    /// Our parts were put back as they were stored.
-    Kept,
-    /// Our parts were taken out.
-    Removed,
-    /// Our parts could not be added.
-    NotInjected,
-    /// A StellarNode got its peer port.
-    PortSet,
-    /// A StellarNode with an impossible port was refused.
-    Refused,
-    /// The review was not readable.
-    Unreadable,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AdmissionLabels {
-    outcome: AdmissionOutcome,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct PassLabels {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    reason: &'static str,
-}
-
-/// The store whose certificate the webhook serves, once there is one.
-type Served = Arc<OnceLock<Arc<CertificateStore>>>;
+/// Around what is promised: a tenth of a second as a rule, and 250 ms more within a burst.
+const DISCOVERY_SECONDS: [f64; 9] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const ADMISSION_SECONDS: [f64; 7] = [0.000_1, 0.000_5, 0.001, 0.005, 0.02, 0.1, 0.5];
+const PASS_SECONDS: [f64; 7] = [0.000_5, 0.002, 0.01, 0.05, 0.2, 1.0, 5.0];
 
 /// All counters of this process.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    certificates: Served,
+    sources: Arc<Sources>,
     admissions: Family<AdmissionLabels, Counter>,
     admission_duration: Histogram,
     passes: Family<PassLabels, Counter>,
     pass_duration: Histogram,
     errors: Family<ReasonLabels, Counter>,
     restarts: Family<ReasonLabels, Counter>,
+    discovery_latency: Histogram,
+    watch_restarts: Family<KindLabels, Counter>,
+    lost_events: Family<LostLabels, Counter>,
     /// `stellar_peers_list_changes_total`.
     pub list_changes: Counter,
 }
@@ -80,69 +60,109 @@ impl Metrics {
     /// Registers everything. Gauges are computed from `board` and `leadership` when they are read.
     #[must_use]
     pub fn new(board: Arc<Board>, leadership: Leadership) -> Self {
-        let mut registry = Registry::with_prefix("stellar_peers");
-        let metrics = Self {
-            admissions: Family::default(),
-            admission_duration: Histogram::new([0.000_1, 0.000_5, 0.001, 0.005, 0.02, 0.1, 0.5]),
-            passes: Family::default(),
-            pass_duration: Histogram::new([0.000_5, 0.002, 0.01, 0.05, 0.2, 1.0, 5.0]),
-            errors: Family::default(),
-            restarts: Family::default(),
-            list_changes: Counter::default(),
-            certificates: Served::default(),
+        let reason = |reason| ReasonLabels { reason };
+        let mut metrics = Self {
             registry: Registry::default(),
+            sources: Arc::default(),
+            admissions: from_zero(AdmissionOutcome::ALL.map(|outcome| AdmissionLabels { outcome })),
+            admission_duration: Histogram::new(ADMISSION_SECONDS),
+            passes: from_zero(PassLabels::ALL),
+            pass_duration: Histogram::new(PASS_SECONDS),
+            errors: from_zero(ReconcileError::REASONS.map(reason)),
+            restarts: from_zero(Stale::ALL.map(|stale| reason(stale.reason()))),
+            discovery_latency: Histogram::new(DISCOVERY_SECONDS),
+            watch_restarts: from_zero(WATCHED.map(|kind| KindLabels { kind })),
+            lost_events: from_zero(LostEvent::ALL.map(|reason| LostLabels { reason })),
+            list_changes: Counter::default(),
         };
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Process));
+        metrics.register(registry.sub_registry_with_prefix("stellar_peers"));
+        let live = Live {
+            board,
+            leadership,
+            sources: Arc::clone(&metrics.sources),
+        };
+        registry
+            .sub_registry_with_prefix("stellar_peers")
+            .register_collector(Box::new(live));
+        metrics.registry = registry;
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry) {
         registry.register(
             "admissions",
             "Admission reviews by outcome",
-            metrics.admissions.clone(),
+            self.admissions.clone(),
         );
         registry.register_with_unit(
             "admission_duration",
             "From the whole review to its answer",
             Unit::Seconds,
-            metrics.admission_duration.clone(),
+            self.admission_duration.clone(),
         );
         registry.register(
             "reconciles",
             "Passes over a namespace by outcome",
-            metrics.passes.clone(),
+            self.passes.clone(),
         );
         registry.register_with_unit(
             "reconcile_duration",
             "From waking to the last write of a pass",
             Unit::Seconds,
-            metrics.pass_duration.clone(),
+            self.pass_duration.clone(),
         );
         registry.register(
             "reconcile_errors",
             "Failed passes by reason",
-            metrics.errors.clone(),
+            self.errors.clone(),
         );
         registry.register(
             "restarts",
             "Restarts of validators that were started, by reason",
-            metrics.restarts.clone(),
+            self.restarts.clone(),
         );
         registry.register(
             "list_changes",
             "Times a peer list was written with other peers",
-            metrics.list_changes.clone(),
+            self.list_changes.clone(),
         );
-        registry.register_collector(Box::new(Live {
-            board,
-            leadership,
-            certificates: Arc::clone(&metrics.certificates),
-        }));
-        Self {
-            registry,
-            ..metrics
-        }
+        registry.register_with_unit(
+            "discovery_latency",
+            "From the arrival of a change here to the list with other peers being written",
+            Unit::Seconds,
+            self.discovery_latency.clone(),
+        );
+        registry.register(
+            "watch_restarts",
+            "Times a watch broke off or could not begin, and was begun again, by kind",
+            self.watch_restarts.clone(),
+        );
+        registry.register(
+            "events_lost",
+            "Kubernetes Events that were not sent, by reason",
+            self.lost_events.clone(),
+        );
     }
 
     /// Tells of this store's certificate from now on.
     pub fn tell_of(&self, certificates: Arc<CertificateStore>) {
-        self.certificates.get_or_init(|| certificates);
+        self.sources.certificates.get_or_init(|| certificates);
+    }
+
+    /// Tells of the sizes of these stores from now on.
+    pub fn tell_of_stores(&self, stores: Arc<Stores>) {
+        self.sources.stores.get_or_init(|| stores);
+    }
+
+    /// The figures of the webhook's connections, for its listener to fill.
+    #[must_use]
+    pub fn webhook_connections(&self) -> ConnectionStats {
+        self.sources
+            .connections
+            .get_or_init(ConnectionStats::default)
+            .clone()
     }
 
     /// Counts one admission.
@@ -155,19 +175,19 @@ impl Metrics {
 
     /// Counts one pass.
     pub fn reconciled(&self, result: &Result<Outcome, ReconcileError>, took: Duration) {
-        let outcome = match result {
-            Ok(outcome) if outcome.changed => "Changed",
-            Ok(_) => "Unchanged",
+        let labels = match result {
+            Ok(outcome) if outcome.changed => PassLabels::CHANGED,
+            Ok(_) => PassLabels::UNCHANGED,
             Err(error) => {
                 self.errors
                     .get_or_create(&ReasonLabels {
                         reason: error.reason(),
                     })
                     .inc();
-                "Failed"
+                PassLabels::FAILED
             }
         };
-        self.passes.get_or_create(&PassLabels { outcome }).inc();
+        self.passes.get_or_create(&labels).inc();
         self.pass_duration.observe(took.as_secs_f64());
     }
 
@@ -178,6 +198,23 @@ impl Metrics {
                 reason: reason.reason(),
             })
             .inc();
+    }
+
+    /// A list with other peers was written this long after the change had come in.
+    pub fn listed(&self, latency: Duration) {
+        self.discovery_latency.observe(latency.as_secs_f64());
+    }
+
+    /// Counts one watch over a kind, of [`WATCHED`], that is begun again.
+    pub fn watch_restarted(&self, kind: &'static str) {
+        self.watch_restarts
+            .get_or_create(&KindLabels { kind })
+            .inc();
+    }
+
+    /// Counts one Event that nobody will see.
+    pub fn event_lost(&self, reason: LostEvent) {
+        self.lost_events.get_or_create(&LostLabels { reason }).inc();
     }
 
     /// Everything in OpenMetrics text.
@@ -191,79 +228,13 @@ impl Metrics {
     }
 }
 
-/// Name, help, and where the figure is in a summary.
-type Figure = (&'static str, &'static str, fn(&Summary) -> usize);
-
-/// What is computed when it is read, and so cannot drift from the truth.
-#[derive(Debug)]
-struct Live {
-    board: Arc<Board>,
-    leadership: Leadership,
-    certificates: Served,
-}
-
-impl Collector for Live {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let summaries = self.board.summaries();
-        let figures: [Figure; 4] = [
-            ("peers", "Addresses in the peer list", |it| it.peers),
-            (
-                "members",
-                "Validators that count for the membership",
-                |it| it.members,
-            ),
-            (
-                "candidates",
-                "Validators that are not suspended and have a StatefulSet",
-                |it| it.candidates,
-            ),
-            ("stale", "Members that are due for a restart", |it| it.stale),
-        ];
-        for (name, help, figure) in figures {
-            let samples = summaries.iter().map(|(namespace, summary)| {
-                (vec![("namespace", namespace.as_str())], figure(summary))
-            });
-            gauges(&mut encoder, name, help, samples)?;
-        }
-        let held = summaries.iter().flat_map(|(namespace, summary)| {
-            let labels = move |reason| vec![("namespace", namespace.as_str()), ("reason", reason)];
-            summary
-                .held
-                .iter()
-                .map(move |(reason, count)| (labels(*reason), *count))
-        });
-        gauges(
-            &mut encoder,
-            "held",
-            "Members that are due for a restart and wait, by reason",
-            held,
-        )?;
-        let (name, help) = (
-            "certificate_expiry_timestamp",
-            "When the webhook's certificate ends",
-        );
-        let unit = Some(&Unit::Seconds);
-        let ends = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
-        let served = self.certificates.get().and_then(|store| store.current());
-        if let Some(certificate) = served {
-            ConstGauge::new(certificate.not_after().as_second()).encode(ends)?;
-        }
-        let leads = ConstGauge::new(i64::from(self.leadership.is_held()));
-        let help = "Whether this replica runs the loop (1) or not (0)";
-        leads.encode(encoder.encode_descriptor("leader", help, None, MetricType::Gauge)?)
+/// A family that has all of these from the start.
+fn from_zero<L: EncodeLabelSet + Clone + Eq + std::hash::Hash>(
+    all: impl IntoIterator<Item = L>,
+) -> Family<L, Counter> {
+    let family = Family::default();
+    for labels in all {
+        drop(family.get_or_create(&labels));
     }
-}
-
-fn gauges<'a>(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    samples: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, usize)>,
-) -> Result<(), fmt::Error> {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in samples {
-        let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        gauge.encode(family.encode_family(&labels.as_slice())?)?;
-    }
-    Ok(())
+    family
 }

@@ -7,7 +7,7 @@ pub mod logs;
 mod metrics;
 
 pub use board::{Board, Summary};
-pub use metrics::{AdmissionOutcome, Metrics};
+pub use metrics::{AdmissionOutcome, LostEvent, Metrics};
 
 /// An error and its sources in one line, each once.
 #[must_use]

@@ -1,6 +1,9 @@
 //! The pair that new handshakes use, and the TLS settings around it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
@@ -22,12 +25,20 @@ use super::{ServingCertificate, ValidityWarning, provider};
 #[derive(Debug, Default)]
 pub struct CertificateStore {
     current: ArcSwapOption<ServingCertificate>,
+    loads: AtomicU64,
 }
 
 impl CertificateStore {
     /// From here on new handshakes use `certificate`.
     pub fn replace(&self, certificate: ServingCertificate) {
         self.current.store(Some(Arc::new(certificate)));
+        self.loads.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a certificate was taken into use.
+    #[must_use]
+    pub fn loads(&self) -> u64 {
+        self.loads.load(Ordering::Relaxed)
     }
 
     /// What new handshakes use, for its dates.

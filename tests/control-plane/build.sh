@@ -82,7 +82,7 @@ provide() {
     return
   fi
   need_go
-  say "building $name $version (minutes the first time, seconds when Go has it cached)"
+  say "building $name $version, $number of $count (minutes the first time, seconds when Go has it cached)"
   local began=$SECONDS
   rm -f "$stamp" "$out/$name"
   compile "$name" "$package" "$flags" || fail "building $name failed, see above; \`make test-hermetic\` tests without"
@@ -98,7 +98,9 @@ out=$(cd "$1" && pwd)
 shift
 [ $# -gt 0 ] || set -- "${default_names[@]}"
 
+number=0 count=$#
 for name in "$@"; do
+  number=$((number + 1))
   case $name in
     etcd) provide etcd "$etcd_version" go.etcd.io/etcd/server/v3 "" ;;
     kube-apiserver | kube-controller-manager | kube-scheduler | kubectl)

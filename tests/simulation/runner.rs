@@ -1,6 +1,7 @@
 //! Many seeds, on all cores.
 
 use std::{
+    io::{self, IsTerminal},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex, PoisonError,
@@ -17,7 +18,9 @@ use crate::{
 };
 
 /// Between two lines of progress.
-const PROGRESS: Duration = Duration::from_secs(5);
+const PROGRESS: Duration = Duration::from_secs(10);
+/// Between two looks at it on a terminal, where it is shown in place.
+const PROGRESS_IN_PLACE: Duration = Duration::from_millis(500);
 /// More seeds than this that fail say nothing new.
 const FAILURES_MAX: usize = 10;
 
@@ -75,13 +78,15 @@ pub(crate) fn play_many(first: u64, count: u64) -> (Figures, Vec<Failure>) {
         }
         scope.spawn(|| {
             let (watch, mut told) = (Stopwatch::start(), Duration::ZERO);
+            let progress = Progress::on_stderr();
             while next.load(Ordering::Relaxed) < first + count && lock().1.len() < FAILURES_MAX {
                 thread::sleep(Duration::from_millis(50));
-                if watch.elapsed() >= told + PROGRESS {
+                if watch.elapsed() >= told + progress.interval() {
                     told = watch.elapsed();
-                    tell_progress(&lock().0, count, told);
+                    progress.tell(&words(&lock().0, count, told));
                 }
             }
+            progress.end();
         });
     });
     let (figures, mut failures) = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -89,10 +94,50 @@ pub(crate) fn play_many(first: u64, count: u64) -> (Figures, Vec<Failure>) {
     (figures, failures)
 }
 
-fn tell_progress(figures: &Figures, count: u64, elapsed: Duration) {
+/// How far it is: what is done of all, how fast, and how long the rest will take at this pace.
+fn words(figures: &Figures, count: u64, elapsed: Duration) -> String {
     let (seeds, faults) = (figures.seeds, figures.faults());
     let pace = figures.seeds_a_second(elapsed);
-    eprintln!("{seeds} of {count} seeds, {pace} a second, {faults} faults");
+    let left = u128::from(count.saturating_sub(seeds)).checked_div(pace);
+    let left = left.map_or_else(String::new, |left| format!(", {left} s left"));
+    format!("{seeds} of {count} seeds, {pace} a second, {faults} faults{left}")
+}
+
+/// Where progress is told: on a terminal in place, else line by line.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    in_place: bool,
+}
+
+impl Progress {
+    fn on_stderr() -> Self {
+        Self {
+            in_place: io::stderr().is_terminal(),
+        }
+    }
+
+    const fn interval(self) -> Duration {
+        if self.in_place {
+            PROGRESS_IN_PLACE
+        } else {
+            PROGRESS
+        }
+    }
+
+    fn tell(self, words: &str) {
+        if self.in_place {
+            eprint!("\r\x1b[K{words}");
+        } else {
+            eprintln!("{words}");
+        }
+    }
+
+    /// Makes room for what is told next.
+    fn end(self) {
+        if self.in_place {
+            eprint!("\r\x1b[K");
+        }
+    }
 }
 
 /// Real time, for people.

@@ -22,6 +22,15 @@ use crate::{
     sandbox::{Sandbox, fixtures},
 };
 
+/// What is told, in this order.
+const CHAPTERS: [&str; 5] = [
+    "Four validators are created, and find each other",
+    "A fifth joins: the four restart one after the other, the newcomer knows them already",
+    "A pod is lost and comes back elsewhere: the list follows, nobody restarts",
+    "validator-5 is suspended: it leaves, and the others restart without it",
+    "This is what every validator has under /etc/stellar-peers",
+];
+
 /// A step that takes longer is a failure.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -29,15 +38,13 @@ pub(super) async fn tell(sandbox: &Sandbox, timeline: &Timeline) -> Result<(), F
     let client = sandbox.client("user");
     let four = ["validator-1", "validator-2", "validator-3", "validator-4"];
 
-    timeline.chapter("Four validators are created, and find each other");
+    timeline.chapter(1, &CHAPTERS);
     for name in four {
         create(&client, name).await?;
     }
     settled(&client, &four).await?;
 
-    timeline.chapter(
-        "A fifth joins: the four restart one after the other, the newcomer knows them already",
-    );
+    timeline.chapter(2, &CHAPTERS);
     let five = [
         "validator-1",
         "validator-2",
@@ -48,7 +55,7 @@ pub(super) async fn tell(sandbox: &Sandbox, timeline: &Timeline) -> Result<(), F
     create(&client, "validator-5").await?;
     settled(&client, &five).await?;
 
-    timeline.chapter("A pod is lost and comes back elsewhere: the list follows, nobody restarts");
+    timeline.chapter(3, &CHAPTERS);
     let before = timeline.seen().restarts.clone();
     let pods = Api::<PodObject>::namespaced(client.clone(), NAMESPACE);
     let old = address_of(&client, "validator-2").await?;
@@ -65,7 +72,7 @@ pub(super) async fn tell(sandbox: &Sandbox, timeline: &Timeline) -> Result<(), F
         return Err(Failed("a moved pod caused a restart".to_owned()));
     }
 
-    timeline.chapter("validator-5 is suspended: it leaves, and the others restart without it");
+    timeline.chapter(4, &CHAPTERS);
     let nodes = Api::<StellarNodeObject>::namespaced(client.clone(), NAMESPACE);
     let suspend = Patch::Merge(json!({"spec": {"suspended": true}}));
     nodes
@@ -74,7 +81,7 @@ pub(super) async fn tell(sandbox: &Sandbox, timeline: &Timeline) -> Result<(), F
         .map_err(|error| Failed::from_error(&error))?;
     settled(&client, &four).await?;
 
-    timeline.chapter("This is what every validator has under /etc/stellar-peers");
+    timeline.chapter(5, &CHAPTERS);
     if let Some(map) = list(&client).await? {
         let shown = json!({"metadata": {"labels": map.metadata.labels, "name": names::STELLAR_PEERS}, "data": map.data});
         Timeline::show(
@@ -87,7 +94,7 @@ pub(super) async fn tell(sandbox: &Sandbox, timeline: &Timeline) -> Result<(), F
         .iter()
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
-    timeline.chapter("Done");
+    timeline.heading("Done");
     timeline.say(&format!("Restarts: {}", restarts.join(", ")));
     timeline.say(&format!("Most validators down at once: {}", seen.most_down));
     timeline.say(&format!("Times the list changed: {}", seen.list_changes));

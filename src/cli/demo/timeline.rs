@@ -129,8 +129,15 @@ impl Timeline {
         }
     }
 
-    /// A step of the story.
-    pub(super) fn chapter(&self, text: &str) {
+    /// A step of the story: the n-th of these, from 1.
+    pub(super) fn chapter(&self, number: usize, of: &[&str]) {
+        let title = number.checked_sub(1).and_then(|index| of.get(index));
+        let title = title.copied().unwrap_or_default();
+        self.heading(&format!("{number} of {}: {title}", of.len()));
+    }
+
+    /// What stands out.
+    pub(super) fn heading(&self, text: &str) {
         print("");
         line(self.start, HEADING, "", text);
     }

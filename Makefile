@@ -16,13 +16,16 @@ STATIC = target/$(TRIPLE)/release/stellar-peers
 IMAGE = $(DIST)/stellar-peers-$(VERSION)-image-$(PLATFORM).tar
 # buildah needs no daemon; podman and docker are known too.
 export CONTAINER_TOOL ?= buildah
+# FEATURES=otel builds the program with what is left out otherwise.
+WITH = $(if $(FEATURES),--features $(FEATURES))
 
-.PHONY: help demo test test-hermetic sim mutants e2e control-plane chart generate lint deny bench release static image dist
+.PHONY: help demo test test-hermetic test-otel sim mutants e2e control-plane chart generate lint deny bench release static image dist
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
 	@echo 'make test           everything: test-hermetic, then e2e'
 	@echo 'make test-hermetic  unit, property and scenario tests without Go'
+	@echo 'make test-otel      that spans reach a collector, with feature otel'
 	@echo 'make mutants        breaks the program in many ways; the simulation has to find each'
 	@echo 'make sim SEEDS=n    clusters in which everything goes wrong, drawn from n seeds; SEED=n tells one of them'
 	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
@@ -38,10 +41,14 @@ demo:
 	$(CARGO) build --quiet --features sandbox
 	target/debug/stellar-peers demo $(if $(KEEP),--keep)
 
-test: test-hermetic e2e
+test: test-hermetic test-otel e2e
 
 test-hermetic:
 	$(CARGO) test --features sandbox
+
+# Spans reach a collector. A build of its own, which the other tests don't need.
+test-otel:
+	$(CARGO) test --features sandbox,otel --lib -- observe::logs
 
 # Each mutation is built and simulated; ONLY='part of a name' takes those alone.
 mutants:
@@ -54,12 +61,12 @@ control-plane:
 	tests/control-plane/build.sh $(CONTROL_PLANE)
 
 e2e: control-plane
-	$(CARGO) test --features sandbox --test scenarios -- --ignored --test-threads=$(E2E_THREADS)
+	tests/progress.sh $(CARGO) test --features sandbox --test scenarios -- --ignored --test-threads=$(E2E_THREADS)
 
 # A part of `make test`, for those who work on the chart. One control plane after the other.
 chart: control-plane
 	$(CARGO) test --features sandbox --test chart
-	$(CARGO) test --features sandbox --test scenarios -- --ignored helm::
+	tests/progress.sh $(CARGO) test --features sandbox --test scenarios -- --ignored helm::
 
 generate:
 	UPDATE=1 $(CARGO) test --quiet --features sandbox --test chart
@@ -67,7 +74,7 @@ generate:
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- --deny warnings
-	$(CARGO) clippy --all-targets --features sandbox -- --deny warnings
+	$(CARGO) clippy --all-targets --features sandbox,otel -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps --document-private-items --features sandbox
 	$(MAKE) deny
 
@@ -80,13 +87,13 @@ bench: control-plane
 	$(CARGO) bench --features sandbox --bench discovery
 
 release:
-	$(CARGO) build --release
+	$(CARGO) build --release $(WITH)
 
 # Without the folders of this machine, which messages of panics would name.
 static:
 	@case $(TRIPLE) in *-linux-*) ;; *) echo 'an image needs a binary for Linux: build it on Linux' >&2; exit 1 ;; esac
 	RUSTFLAGS='-C target-feature=+crt-static --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=/cargo --remap-path-prefix=$(CURDIR)=/stellar-peers' \
-		$(CARGO) build --release --locked --bin stellar-peers --target $(TRIPLE)
+		$(CARGO) build --release --locked $(WITH) --bin stellar-peers --target $(TRIPLE)
 
 image: static
 	packaging/image.sh $(STATIC) $(VERSION) $(IMAGE)

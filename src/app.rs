@@ -212,8 +212,8 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), AppError> {
         let (webhook, http) = (self.webhook_address(), self.http_address());
         info!(
-            ?webhook,
-            ?http,
+            webhook = webhook.map(display),
+            http = http.map(display),
             version = env!("CARGO_PKG_VERSION"),
             "Serving"
         );

@@ -2,6 +2,9 @@
 //!
 //! What `run` puts behind listeners, what the library runs, and what tests run on an in-memory cluster.
 
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
+
 use std::{
     sync::{Arc, atomic::AtomicU64},
     time::Duration,

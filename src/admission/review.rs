@@ -53,6 +53,8 @@ struct RequestIn {
     uid: String,
     resource: ResourceIn,
     #[serde(default)]
+    kind: KindIn,
+    #[serde(default)]
     sub_resource: Option<String>,
     #[serde(default)]
     name: String,
@@ -65,6 +67,27 @@ struct RequestIn {
     old_object: Value,
     #[serde(default)]
     options: Value,
+}
+
+impl RequestIn {
+    /// The object's, where it has one already: by it a line leads to the object.
+    fn object_uid(&self) -> Option<&str> {
+        let uid = |object: &'_ Value| {
+            object
+                .pointer("/metadata/uid")
+                .is_some_and(Value::is_string)
+        };
+        let object = [&self.object, &self.old_object]
+            .into_iter()
+            .find(|it| uid(it))?;
+        object.pointer("/metadata/uid")?.as_str()
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct KindIn {
+    #[serde(default)]
+    kind: String,
 }
 
 #[derive(Deserialize)]
@@ -184,7 +207,10 @@ impl Admitter {
         }
     }
 
-    #[instrument(name = "admit", skip_all, fields(namespace = request.namespace, name = request.name, uid = request.uid))]
+    #[instrument(name = "admit", level = "error", skip_all, fields(
+        uid = request.uid, kind = request.kind.kind, namespace = request.namespace, name = request.name,
+        operation = request.operation, object_uid = request.object_uid(),
+    ))]
     fn admit(&self, request: RequestIn) -> Answer {
         if !self.namespaces.is_empty() && !self.namespaces.contains(&request.namespace) {
             return Answer::allowed(request.uid, AdmissionOutcome::Untouched);
@@ -244,7 +270,6 @@ impl Admitter {
         } = admit_stateful_set(review, || self.knowledge(&request.namespace, name));
         debug!(
             ?outcome,
-            operation = request.operation,
             operations = operations.len(),
             "Admitted a StatefulSet"
         );
@@ -272,7 +297,7 @@ impl Admitter {
                 Answer::allowed(request.uid, AdmissionOutcome::PortSet).patched(operations)
             }
             Err(message) => {
-                info!(message, "Refused a StellarNode");
+                info!(why = message, "Refused a StellarNode");
                 Answer::refused(request.uid, message)
             }
         }

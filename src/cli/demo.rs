@@ -74,7 +74,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failed> {
         log_filter: quieter(&args.logs.log_filter),
         ..args.logs.clone()
     };
-    super::init_logs(&quiet)?;
+    let _logs = super::init_logs(&quiet)?;
     let options = SandboxOptions {
         epoch: Clock::system().now().wall,
         webhooks: Arc::new(Https::default()),

@@ -108,13 +108,8 @@ impl Cli {
 }
 
 /// Starts logging for a subcommand that logs.
-fn init_logs(args: &logs::LogArgs) -> Result<(), Failed> {
-    logs::init(args).map_err(|error| {
-        Failed(format!(
-            "--log-filter {:?} is not readable: {error}",
-            args.log_filter
-        ))
-    })
+fn init_logs(args: &logs::LogArgs) -> Result<logs::Logs, Failed> {
+    logs::init(args).map_err(|error| Failed::from_error(&error))
 }
 
 #[cfg(test)]

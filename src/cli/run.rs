@@ -28,7 +28,13 @@ pub struct RunArgs {
 /// # Errors
 /// [`Failed`] with what kept the service from running.
 pub(super) async fn run(args: RunArgs) -> Result<(), Failed> {
-    init_logs(&args.logs)?;
+    let logs = init_logs(&args.logs)?;
+    let result = serve(args).await;
+    logs.flush().await;
+    result
+}
+
+async fn serve(args: RunArgs) -> Result<(), Failed> {
     let mut signals = Signals::listen()
         .map_err(|error| Failed(format!("could not listen for signals: {error}")))?;
     let client = args

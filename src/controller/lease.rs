@@ -21,7 +21,14 @@ use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
-use crate::{api::names, clock::Clock, observe::error_chain};
+use crate::{
+    api::names,
+    clock::Clock,
+    observe::{
+        error_chain,
+        outage::{Loudness, Outage, Over},
+    },
+};
 
 /// A lease that is not renewed for this long may be taken by another replica.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
@@ -115,6 +122,7 @@ impl Elector {
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let mut stop = std::pin::pin!(stop);
         let mut renewed = None;
+        let mut outage = Outage::default();
         loop {
             let attempt_at = Instant::now();
             let attempt = tokio::select! {
@@ -122,6 +130,18 @@ impl Elector {
                 () = &mut stop => break,
                 attempt = tokio::time::timeout(RENEW_DEADLINE / 2, self.attempt()) => attempt,
             };
+            match &attempt {
+                Ok(Ok(_)) => {
+                    if let Some(Over { lasted, failures }) = outage.end(Instant::now()) {
+                        info!(
+                            lasted_seconds = lasted.as_secs(),
+                            failures, "The lease can be reached again"
+                        );
+                    }
+                }
+                Ok(Err(error)) => tell_failure(&mut outage, &error_chain(error)),
+                Err(_) => tell_failure(&mut outage, "the API server did not answer in time"),
+            }
             match attempt {
                 Ok(Ok(true)) => {
                     renewed = Some(attempt_at);
@@ -131,11 +151,7 @@ impl Elector {
                     renewed = None;
                     self.follow();
                 }
-                Ok(Err(error)) => warn!(
-                    error = error_chain(&error),
-                    "Could not renew or acquire the lease"
-                ),
-                Err(_) => warn!("The API server did not answer about the lease in time"),
+                Ok(Err(_)) | Err(_) => {}
             }
             if renewed.is_some_and(|renewed| renewed.elapsed() >= RENEW_DEADLINE) {
                 renewed = None;
@@ -279,6 +295,17 @@ impl Elector {
                 "Could not give the lease up; it runs out by itself"
             );
         }
+    }
+}
+
+/// Says that the lease can't be reached, at the beginning and once a minute.
+fn tell_failure(outage: &mut Outage, error: &str) {
+    const MESSAGE: &str = "Could not renew or acquire the lease";
+    let loudness = outage.fail(Instant::now(), false);
+    let failures = outage.failures();
+    match loudness {
+        Loudness::News | Loudness::Reminder => warn!(error, failures, "{MESSAGE}"),
+        Loudness::Quiet => debug!(error, failures, "{MESSAGE}"),
     }
 }
 

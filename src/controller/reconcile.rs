@@ -97,6 +97,8 @@ pub struct State {
     told: BTreeMap<String, String>,
     /// Since when there is a change that no pass has dealt with.
     pub(super) changed_at: Option<Instant>,
+    /// How many passes there were, the present one included.
+    pub(super) passes: u64,
 }
 
 /// How a pass ended.
@@ -114,7 +116,7 @@ pub struct Outcome {
 ///
 /// # Errors
 /// [`ReconcileError`]; the caller logs it once, counts it and schedules the retry.
-#[tracing::instrument(skip_all, fields(%namespace, peers = Empty))]
+#[tracing::instrument(level = "error", skip_all, fields(%namespace, pass = state.passes, peers = Empty))]
 pub async fn reconcile(
     namespace: &str,
     state: &mut State,

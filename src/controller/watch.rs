@@ -1,5 +1,8 @@
 //! The watches that fill the stores and tell which namespaces have changed.
 
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
@@ -30,7 +33,10 @@ use crate::{
         policy::AddressMode,
         snapshot::{ConfigMapView, PodView, ServiceView, StatefulSetView, StellarNodeView},
     },
-    observe::{Metrics, error_chain},
+    observe::{
+        Metrics, error_chain,
+        outage::{Loudness, Outage, Over},
+    },
 };
 
 /// The one kind that need not be there.
@@ -269,13 +275,23 @@ impl Watches<'_> {
             read,
             listing: Vec::new(),
             was_full: false,
+            outage: Outage::default(),
         };
         self.tasks.spawn(async move {
             let mut events = watcher(api, config).backoff(Retry::default()).boxed();
-            while let Some(event) = events.next().await {
-                filler.take(event);
+            loop {
+                // A watch that works may have nothing to bring for long.
+                let over_at = filler.outage.over_at().filter(|_| filler.was_full);
+                tokio::select! {
+                    biased;
+                    event = events.next() => match event {
+                        Some(event) => filler.take(event),
+                        None => return kind,
+                    },
+                    () = tokio::time::sleep_until(over_at.unwrap_or_else(Instant::now)),
+                        if over_at.is_some() => filler.works(),
+                }
             }
-            kind
         });
     }
 }
@@ -291,10 +307,18 @@ struct Filler<O, K, V> {
     read: fn(&O) -> Option<(K, V)>,
     listing: Vec<(String, K, V)>,
     was_full: bool,
+    outage: Outage,
 }
 
 impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
     fn take(&mut self, event: Result<Event<O>, watcher::Error>) {
+        // A list is begun anew at each attempt: that alone is no success.
+        if matches!(
+            &event,
+            Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))
+        ) {
+            self.works();
+        }
         let store = (self.store)(&self.stores);
         match event {
             Ok(Event::Init) => self.listing.clear(),
@@ -340,13 +364,48 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
             Err(error) => {
                 self.metrics.watch_restarted(self.kind);
                 // The store keeps what it has: an error never empties a list.
-                let error = error_chain(&error);
-                if self.was_full {
-                    debug!(kind = self.kind, error, "Watch was interrupted; retrying");
-                } else {
-                    warn!(kind = self.kind, error, "Watch could not start; retrying");
-                }
+                self.tell(&error_chain(&error));
             }
+        }
+    }
+
+    /// Says that the watch fails, at the beginning and once a minute. One that breaks off once is nothing unusual.
+    fn tell(&mut self, error: &str) {
+        let Self {
+            kind,
+            scope,
+            outage,
+            was_full,
+            ..
+        } = self;
+        let loudness = outage.fail(Instant::now(), *was_full);
+        let (scope, failures) = (scope.as_deref(), outage.failures());
+        match loudness {
+            Loudness::News => warn!(kind, namespace = scope, error, "Watch fails; retrying"),
+            Loudness::Reminder => {
+                warn!(
+                    kind,
+                    namespace = scope,
+                    error,
+                    failures,
+                    "Watch still fails; retrying"
+                );
+            }
+            Loudness::Quiet => debug!(kind, namespace = scope, error, "Watch failed; retrying"),
+        }
+    }
+
+    /// Says that the watch is back, where people were told that it fails.
+    fn works(&mut self) {
+        if let Some(Over { lasted, failures }) = self.outage.end(Instant::now()) {
+            let namespace = self.scope.as_deref();
+            info!(
+                kind = self.kind,
+                namespace,
+                ?lasted,
+                failures,
+                "Watch is back"
+            );
         }
     }
 

@@ -111,6 +111,7 @@ async fn work(
     let mut last_failure = None;
     waker.notify.notified().await;
     loop {
+        state.passes += 1;
         state.changed_at = earlier(state.changed_at, waker.take());
         let started = Instant::now();
         let result = reconcile(&namespace, &mut state, &context).await;

@@ -5,6 +5,7 @@ pub mod events;
 pub mod health;
 pub mod logs;
 mod metrics;
+pub mod outage;
 
 pub use board::{Board, Summary};
 pub use metrics::{AdmissionOutcome, LostEvent, Metrics};

@@ -17,8 +17,8 @@ use stellar_peers::{
 mod monitoring;
 mod values;
 
-/// Flags of `run` that no value sets: a pod has its own account.
-const NOT_FOR_PODS: &[&str] = &["kubeconfig", "context", "help", "version"];
+/// Flags of `run` that no value sets: a pod has its own account, and the image is built without feature `otel`.
+const NOT_FOR_PODS: &[&str] = &["kubeconfig", "context", "help", "version", "otlp-endpoint"];
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);

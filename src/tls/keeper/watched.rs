@@ -11,9 +11,16 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
-use tracing::{debug, warn};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
-use crate::{controller::watch::Retry, observe::error_chain};
+use crate::{
+    controller::watch::Retry,
+    observe::{
+        error_chain,
+        outage::{Loudness, Outage},
+    },
+};
 
 /// Longest wait after a watch failed: what somebody scribbled is to be repaired within seconds.
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -42,15 +49,17 @@ pub(super) struct Watched<K> {
     kind: &'static str,
     listed: Option<K>,
     fails: bool,
+    outage: Outage,
 }
 
 impl<K> Watched<K> {
-    pub(super) const fn new(kind: &'static str) -> Self {
+    pub(super) fn new(kind: &'static str) -> Self {
         Self {
             seen: Seen::Unknown,
             kind,
             listed: None,
             fails: false,
+            outage: Outage::default(),
         }
     }
 
@@ -62,6 +71,14 @@ impl<K> Watched<K> {
     /// Carries an event in. An error changes nothing of what was seen.
     pub(super) fn take(&mut self, event: watcher::Result<Event<K>>) {
         let is_error = event.is_err();
+        // A list is begun anew at each attempt: that alone is no success.
+        let works = matches!(
+            event,
+            Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))
+        );
+        if works && self.outage.end(Instant::now()).is_some() {
+            info!(kind = self.kind, "Watch is back");
+        }
         match event {
             Ok(Event::Init) => self.listed = None,
             Ok(Event::InitApply(object)) => self.listed = Some(object),
@@ -70,10 +87,12 @@ impl<K> Watched<K> {
             Ok(Event::Delete(_)) => self.seen = Seen::Absent,
             Err(error) => {
                 let (kind, error) = (self.kind, error_chain(&error));
-                if matches!(self.seen, Seen::Unknown) && !self.fails {
-                    warn!(kind, error, "Watch could not start; retrying");
-                } else {
-                    debug!(kind, error, "Watch was interrupted; retrying");
+                let is_usual = !matches!(self.seen, Seen::Unknown);
+                match self.outage.fail(Instant::now(), is_usual) {
+                    Loudness::Quiet => debug!(kind, error, "Watch fails; retrying"),
+                    Loudness::News | Loudness::Reminder => {
+                        warn!(kind, error, "Watch fails; retrying");
+                    }
                 }
             }
         }

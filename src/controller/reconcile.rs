@@ -26,7 +26,7 @@ use crate::{
     clock::Clock,
     domain::{
         Decision, Memory, Moment, Policy, Snapshot, decide,
-        rollout::{Held, Verdict},
+        rollout::Verdict,
         snapshot::ConfigMapView,
         survey::{Standing, candidates},
     },
@@ -281,7 +281,12 @@ fn tell(
         if state.told.get(&key).map(String::as_str) != Some(reason) {
             info!(namespace, %name, reason, stale = stale.reason(), %held, "Restart held");
             let note = format!("{}: held: {held}", stale.reason());
-            let kind = weight(held);
+            // Waiting for one's turn is nothing to worry about.
+            let kind = if held.is_only_a_turn() {
+                EventType::Normal
+            } else {
+                EventType::Warning
+            };
             context
                 .events
                 .on_node(namespace, name, snapshot, kind, reason, &note);
@@ -354,18 +359,6 @@ fn tell_what_would_be(
             info!(namespace, peers = list.peers, "Would write the peer list");
         }
         told.insert(key, list.known_peers.clone());
-    }
-}
-
-/// Waiting for one's turn is nothing to worry about.
-fn weight(held: &Held) -> EventType {
-    match held {
-        Held::Budget(_)
-        | Held::Behind(_)
-        | Held::Elsewhere(_)
-        | Held::Settling
-        | Held::NotReady => EventType::Normal,
-        _ => EventType::Warning,
     }
 }
 

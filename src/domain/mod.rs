@@ -23,6 +23,7 @@ pub mod policy;
 pub mod quorum;
 pub mod rollout;
 pub mod snapshot;
+pub mod status;
 pub mod survey;
 pub mod time;
 pub mod turn;

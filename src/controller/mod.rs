@@ -12,6 +12,7 @@ pub mod error;
 pub mod foreign;
 pub mod fresh;
 pub mod lease;
+pub mod overlook;
 pub mod reconcile;
 mod restart;
 pub mod stores;

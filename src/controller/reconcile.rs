@@ -25,12 +25,13 @@ use super::{
 use crate::{
     clock::Clock,
     domain::{
-        Decision, Memory, Moment, Policy, Snapshot, decide,
+        Decision, Moment, Policy, Snapshot, decide,
         rollout::Verdict,
         snapshot::ConfigMapView,
+        status::Reason,
         survey::{Standing, candidates},
     },
-    observe::{Board, Metrics, error_chain, events::Events},
+    observe::{Board, Metrics, SharedMemory, error_chain, events::Events},
 };
 
 /// Time until a validator asks again whether nobody of its network is being taken in elsewhere.
@@ -51,7 +52,7 @@ pub struct Context {
     /// Whether this replica may write.
     pub leadership: Leadership,
     /// Who is being taken in.
-    pub adoptions: Adoptions,
+    pub adoptions: Arc<Adoptions>,
     /// Other installations.
     pub foreign: ForeignWriters,
     /// Where the last decisions are shown.
@@ -90,10 +91,21 @@ impl std::fmt::Debug for Context {
 }
 
 /// What one namespace's passes carry from one to the next, besides the core's own memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct State {
-    pub(super) memory: Memory,
+    pub(super) memory: SharedMemory,
     told: BTreeMap<String, String>,
+}
+
+impl State {
+    /// Nothing was seen and nothing told yet.
+    #[must_use]
+    pub const fn new(memory: SharedMemory) -> Self {
+        Self {
+            memory,
+            told: BTreeMap::new(),
+        }
+    }
 }
 
 /// How a pass ended.
@@ -128,8 +140,12 @@ pub async fn reconcile(
         policy,
         ..
     } = context;
-    let mut decision = decide(&snapshot, &mut state.memory, policy, now);
-    adoptions.release(namespace, &decision, &state.memory, policy, now);
+    let mut decision = {
+        let mut memory = state.memory.lock();
+        let decision = decide(&snapshot, &mut memory, policy, now);
+        adoptions.release(namespace, &decision, &memory, policy, now);
+        decision
+    };
     if adoptions.gate(namespace, &mut decision, stores, policy, now) {
         let again = now.moment + ADOPTION_RETRY;
         decision.look_again = Some(decision.look_again.map_or(again, |it| it.min(again)));
@@ -166,7 +182,7 @@ async fn write(
         let at = context.clock.now().wall;
         match apply::write_joined(&context.client, namespace, node, uid, at).await {
             Ok(()) => {
-                state.memory.joined(uid);
+                state.memory.lock().joined(uid);
                 let note = "Ready for the first time: a member from now on";
                 let events = &context.events;
                 events.on_node(namespace, node, snapshot, EventType::Normal, "Joined", note);
@@ -365,6 +381,11 @@ fn tell_what_would_be(
 /// Says how a pass failed; in full only where the last one failed otherwise.
 pub fn tell_error(namespace: &str, error: &ReconcileError, is_news: bool, context: &Context) {
     let (reason, text) = (error.reason(), error_chain(error));
+    let problem = Reason {
+        reason: reason.to_owned(),
+        text: text.clone(),
+    };
+    context.board.set_problem(namespace, Some(problem));
     if !is_news {
         debug!(
             namespace,

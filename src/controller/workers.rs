@@ -75,7 +75,7 @@ async fn work(
     waker: Arc<Notify>,
     recheck: Duration,
 ) -> String {
-    let mut state = State::default();
+    let mut state = State::new(context.board.memory(&namespace));
     let mut failures = 0_u32;
     let mut last_failure = None;
     waker.notified().await;
@@ -87,7 +87,10 @@ async fn work(
         let wait = match &result {
             Ok(outcome) if outcome.is_empty => break,
             Ok(outcome) => {
-                (failures, last_failure) = (0, None);
+                if last_failure.take().is_some() {
+                    context.board.set_problem(&namespace, None);
+                }
+                failures = 0;
                 let due = |moment: Moment| {
                     context
                         .clock

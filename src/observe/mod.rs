@@ -5,9 +5,13 @@ pub mod events;
 pub mod health;
 pub mod logs;
 mod metrics;
+mod overview;
+mod timeline;
 
-pub use board::{Board, Summary};
+pub use board::{Board, SharedMemory, Summary};
 pub use metrics::{AdmissionOutcome, Metrics};
+pub use overview::{Overlook, Overview};
+pub use timeline::{Happening, Timeline};
 
 /// An error and its sources in one line, each once.
 #[must_use]

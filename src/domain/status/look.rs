@@ -14,13 +14,18 @@ use crate::domain::{
     time::plain,
 };
 
-/// What there is to see, by a memory that has watched the namespace. Decides as the loop does, and does nothing.
+/// What there is to see of a decision, and of what it was made on.
 #[must_use]
-pub fn status(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: Now) -> Status {
-    let decision = decide(snapshot, memory, policy, now);
+pub fn status(
+    snapshot: &Snapshot,
+    decision: &Decision,
+    memory: &Memory,
+    policy: &Policy,
+    now: Now,
+) -> Status {
     Look {
         snapshot,
-        decision: &decision,
+        decision,
         memory,
         policy,
         now,
@@ -28,7 +33,7 @@ pub fn status(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
     .status()
 }
 
-/// The same by one look, whose memory is what the cluster has written down: since when pods are Ready or not, and
+/// The same of what would be decided by one look, whose memory is what the cluster has written down: since when pods are Ready or not, and
 /// when the list was last written.
 ///
 /// The service counts its own time from its own first sight, and so may wait longer than this tells.
@@ -40,7 +45,8 @@ pub fn look_once(snapshot: &Snapshot, policy: &Policy, wall: jiff::Timestamp) ->
         wall,
     };
     let mut memory = Memory::of_one_look(snapshot, policy, now);
-    status(snapshot, &mut memory, policy, now)
+    let decision = decide(snapshot, &mut memory, policy, now);
+    status(snapshot, &decision, &memory, policy, now)
 }
 
 struct Look<'a> {

@@ -9,7 +9,8 @@ use crate::domain::{
 impl Cluster {
     fn status(&mut self) -> Status {
         let now = self.now();
-        status(&self.snapshot, &mut self.memory, &self.policy, now)
+        let decision = self.decide();
+        status(&self.snapshot, &decision, &self.memory, &self.policy, now)
     }
 
     /// By somebody who has seen nothing before.

@@ -16,6 +16,7 @@ pub mod overlook;
 pub mod reconcile;
 mod restart;
 pub mod stores;
+mod tell;
 pub(crate) mod turn;
 pub mod watch;
 pub mod workers;

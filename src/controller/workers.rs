@@ -7,7 +7,8 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tracing::{debug, info};
 
 use super::{
-    reconcile::{Context, State, reconcile, tell_error},
+    reconcile::{Context, State, reconcile},
+    tell::tell_error,
     watch::Dirty,
 };
 use crate::domain::Moment;

@@ -12,6 +12,7 @@
 
 pub mod core_config;
 pub mod discovery;
+pub mod explain;
 pub mod injection;
 pub mod membership;
 pub mod memory;

@@ -3,7 +3,6 @@ use std::time::Duration;
 use super::*;
 use crate::domain::{
     fixtures::{Cluster, hash_of},
-    rollout::Verdict,
 };
 
 impl Cluster {

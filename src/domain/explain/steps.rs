@@ -200,7 +200,7 @@ impl Facts<'_> {
             Question::Address => self.address(candidate),
             Question::Ready => (
                 "a pod is Ready",
-                self.pods(candidate, |pod| {
+                pods(candidate, |pod| {
                     let since = pod.ready_changed_at.as_deref();
                     let since = since.map(|at| format!(" since {at}")).unwrap_or_default();
                     let not = if pod.ready { "" } else { "not " };
@@ -263,7 +263,7 @@ impl Facts<'_> {
             ),
             None => "pods that the StatefulSet owns".to_owned(),
         };
-        let found = self.pods(candidate, |pod| pod.name.clone());
+        let found = pods(candidate, |pod| pod.name.clone());
         ("it has a pod", found, place)
     }
 
@@ -276,7 +276,7 @@ impl Facts<'_> {
             (AddressMode::Dns { .. }, _) => "the pod's name under its Service".to_owned(),
             (AddressMode::Ip, _) => "pod, status.podIP".to_owned(),
         };
-        let found = self.pods(candidate, |pod| {
+        let found = pods(candidate, |pod| {
             let host = pod
                 .host
                 .as_ref()
@@ -284,14 +284,6 @@ impl Facts<'_> {
             format!("{} at {host}", pod.name)
         });
         ("the pod can be reached", found, place)
-    }
-
-    fn pods(&self, candidate: Option<&Candidate>, words: impl Fn(&PodReport) -> String) -> String {
-        let pods = candidate
-            .map(|node| node.pods.as_slice())
-            .unwrap_or_default();
-        let words: Vec<String> = pods.iter().map(words).collect();
-        words.join(", ")
     }
 
     /// It is in no survey: neither a StellarNode nor a StatefulSet that takes part.
@@ -339,4 +331,13 @@ impl Facts<'_> {
             format!("the nodes of this namespace are {}", known.join(", "))
         }
     }
+}
+
+/// Something of each pod, in words.
+fn pods(candidate: Option<&Candidate>, words: impl Fn(&PodReport) -> String) -> String {
+    let pods = candidate
+        .map(|node| node.pods.as_slice())
+        .unwrap_or_default();
+    let words: Vec<String> = pods.iter().map(words).collect();
+    words.join(", ")
 }

@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{
-    fixtures::{Cluster, hash_of},
-};
+use crate::domain::fixtures::{Cluster, hash_of};
 
 impl Cluster {
     fn status(&mut self) -> Status {

@@ -45,7 +45,7 @@ fn a_statefulset_that_opts_in_is_not_asked_for_a_stellarnode() {
     let mut cluster = Cluster::settled(&["a", "b"]);
     cluster.snapshot.stellar_nodes.remove(&name("a"));
     cluster.set("a", |set| {
-        (set.operator_labelled, set.inject) = (false, Inject::Enabled)
+        (set.operator_labelled, set.inject) = (false, Inject::Enabled);
     });
     let (told, _) = explained(&mut cluster, "a");
     assert!(told.is_peer());

@@ -106,39 +106,7 @@ async fn what_status_and_explain_say_is_what_the_pages_show() {
         .await;
     pages.show("docs/status.md", "stopped", &stopped);
 
-    let account = "kubectl create serviceaccount -n stellar nobody";
-    installation.shell(account).await;
-    let token = installation
-        .kubectl(&["create", "token", "-n", "stellar", "nobody"])
-        .await;
-    let as_nobody = "--kubeconfig=nobody";
-    installation
-        .shell(&format!(
-            "kubectl config view --raw --flatten > nobody && \
-             kubectl --kubeconfig=nobody config set-credentials nobody --token={} && \
-             kubectl --kubeconfig=nobody config set-context --current --user=nobody",
-            token.trim()
-        ))
-        .await;
-    for command in ["status", "explain validator-1"] {
-        let command = format!("kubectl stellar-peers {command} -n stellar {as_nobody}");
-        let refused = installation.says(&command).await;
-        assert!(refused.contains("you may not "), "{refused}");
-    }
-    installation
-        .shell("sed 's/server: .*/server: https:\\/\\/127.0.0.1:1/' nobody > nowhere")
-        .await;
-    for (kubeconfig, wanted) in [
-        ("nowhere", "the API server can't be reached"),
-        ("missing", "there is no cluster to ask"),
-    ] {
-        let command = format!("kubectl stellar-peers status --kubeconfig={kubeconfig}");
-        let refused = installation.says(&command).await;
-        assert!(
-            refused.contains(wanted) && refused.lines().count() == 2,
-            "{refused}"
-        );
-    }
+    installation.refuses_in_one_line().await;
     pages.end();
 }
 
@@ -151,6 +119,41 @@ fn node<'a>(status: &'a Value, name: &str) -> &'a Value {
 }
 
 impl Installation {
+    /// Without rights, without an API server, without a cluster: one line that says so, and what to do.
+    async fn refuses_in_one_line(&self) {
+        let account = "kubectl create serviceaccount -n stellar nobody";
+        self.shell(account).await;
+        let token = self
+            .kubectl(&["create", "token", "-n", "stellar", "nobody"])
+            .await;
+        let as_nobody = "--kubeconfig=nobody";
+        self.shell(&format!(
+            "kubectl config view --raw --flatten > nobody && \
+                 kubectl --kubeconfig=nobody config set-credentials nobody --token={} && \
+                 kubectl --kubeconfig=nobody config set-context --current --user=nobody",
+            token.trim()
+        ))
+        .await;
+        for command in ["status", "explain validator-1"] {
+            let command = format!("kubectl stellar-peers {command} -n stellar {as_nobody}");
+            let refused = self.says(&command).await;
+            assert!(refused.contains("you may not "), "{refused}");
+        }
+        self.shell("sed 's/server: .*/server: https:\\/\\/127.0.0.1:1/' nobody > nowhere")
+            .await;
+        for (kubeconfig, wanted) in [
+            ("nowhere", "the API server can't be reached"),
+            ("missing", "there is no cluster to ask"),
+        ] {
+            let command = format!("kubectl stellar-peers status --kubeconfig={kubeconfig}");
+            let refused = self.says(&command).await;
+            assert!(
+                refused.contains(wanted) && refused.lines().count() == 2,
+                "{refused}"
+            );
+        }
+    }
+
     async fn create_validator(&self, name: &str, more: Value) {
         let claim = format!("{name}-data");
         self.plane.claim("stellar", &claim).await;

@@ -1,5 +1,7 @@
 //! `status`: the validators of a namespace, what restarts next and what holds it back.
 
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::time::Duration;

@@ -198,3 +198,40 @@ fn the_documentation_names_each_reason_why_a_list_is_only_mounted() {
         assert!(page.lines().any(is_row), "{told:?} is not documented");
     }
 }
+
+/// Words that stand in these files as reasons of Events.
+#[test]
+fn every_reason_of_an_event_is_in_the_documentation() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let page = read("docs/events.md") + &read("docs/restarts.md");
+    // What only another pass is needed for is in the log alone.
+    let without_event = ["Conflict", "Outdated", "Silent", "Terminating", "Api"];
+    let mut reasons = BTreeSet::new();
+    for file in [
+        "src/controller/error.rs",
+        "src/controller/reconcile.rs",
+        "src/controller/restart.rs",
+        "src/controller/tell.rs",
+        "src/domain/rollout/notices.rs",
+        "src/domain/rollout/room.rs",
+    ] {
+        let text = code(&read(file));
+        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let product = product.replace("debug_struct(\"Context\")", "");
+        let literals = product.split('"').skip(1).step_by(2);
+        let is_reason = |it: &&str| {
+            it.len() > 3
+                && it.chars().all(|c| c.is_ascii_alphabetic())
+                && it.starts_with(|c: char| c.is_ascii_uppercase())
+        };
+        reasons.extend(literals.filter(is_reason).map(str::to_owned));
+    }
+    assert!(
+        reasons.contains("RestartFinished") && reasons.contains("Immutable"),
+        "{reasons:?}"
+    );
+    let missing = reasons.iter().filter(|reason| {
+        !without_event.contains(&reason.as_str()) && !page.contains(&format!("`{reason}`"))
+    });
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&String>::new());
+}

@@ -16,7 +16,10 @@ use crate::{
     admission::connections::{ConnectionLimits, ConnectionStats, serve},
     api::names,
     clock::Clock,
-    controller::args::{DiscoveryArgs, InjectionArgs, RolloutArgs},
+    controller::{
+        args::{DiscoveryArgs, InjectionArgs, RolloutArgs},
+        overlook::Outlook,
+    },
     domain::node::NodeName,
     engine::{Election, Engine, Settings, identity},
     observe::health::{self, Condition, Health},
@@ -50,7 +53,7 @@ pub struct AppArgs {
         value_name = "ADDRESS"
     )]
     pub webhook_listen: SocketAddr,
-    /// Where /livez, /readyz and /metrics are (plain HTTP).
+    /// Where the status page is, and /livez, /readyz, /metrics and /api/v1/status (plain HTTP).
     #[arg(
         long,
         env = "STELLAR_PEERS_HTTP_LISTEN",
@@ -321,6 +324,7 @@ fn health(engine: &Engine, certificates: Option<Arc<CertificateStore>>) -> Arc<H
     Arc::new(Health {
         conditions,
         metrics: Arc::clone(&engine.metrics),
+        outlook: Arc::<Outlook>::clone(&engine.outlook),
     })
 }
 

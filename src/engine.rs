@@ -24,13 +24,14 @@ use crate::{
         adoption::Adoptions,
         foreign::ForeignWriters,
         lease::{Elector, Leadership},
+        overlook::Outlook,
         reconcile::Context,
         stores::Stores,
         watch::{self as watches, Dirty},
         workers,
     },
     domain::Policy,
-    observe::{Board, Metrics, events::Events},
+    observe::{Board, Metrics, Timeline, events::Events},
 };
 
 /// Who stands for election, and where.
@@ -70,6 +71,8 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// The webhook's route.
     pub webhook: axum::Router,
+    /// What there is to see.
+    pub outlook: Arc<Outlook>,
     tasks: JoinSet<&'static str>,
     elector: JoinSet<()>,
     give_up: watch::Sender<bool>,
@@ -107,6 +110,18 @@ impl Engine {
             &mut tasks,
         );
         metrics.tell_of_stores(Arc::clone(&stores));
+        let (adoptions, timeline) = (Arc::<Adoptions>::default(), Arc::<Timeline>::default());
+        let outlook = Arc::new(Outlook {
+            stores: Arc::clone(&stores),
+            board: Arc::clone(&board),
+            adoptions: Arc::clone(&adoptions),
+            timeline: Arc::clone(&timeline),
+            leadership: leadership.clone(),
+            policy: policy.clone(),
+            dry_run,
+            clock,
+            instance: instance.clone(),
+        });
         let admitter = Admitter {
             namespaces: namespaces.into_iter().collect(),
             stores: Arc::clone(&stores),
@@ -118,8 +133,13 @@ impl Engine {
             metrics: Arc::clone(&metrics),
         });
         if runs_loop {
-            let (events, sending) =
-                Events::new(client.clone(), instance.clone(), Arc::clone(&metrics));
+            let (events, sending) = Events::new(
+                client.clone(),
+                instance.clone(),
+                timeline,
+                Arc::clone(&metrics),
+                clock,
+            );
             // A dry run writes nothing, and so neither Events nor the Lease.
             if !dry_run {
                 tasks.spawn(async move {
@@ -128,7 +148,7 @@ impl Engine {
                 });
             }
             let context = Context {
-                adoptions: Adoptions::default(),
+                adoptions,
                 client,
                 stores: Arc::clone(&stores),
                 policy,
@@ -151,6 +171,7 @@ impl Engine {
             stores,
             metrics,
             webhook,
+            outlook,
             tasks,
             elector,
             give_up,

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use stellar_peers::cli::Cli;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     // More than one rustls provider may be linked: choose before anything opens a socket.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()

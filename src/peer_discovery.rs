@@ -193,7 +193,7 @@ fn decide_once(snapshot: &Snapshot, now: Now) -> Decision {
     let written = snapshot
         .config_map
         .as_ref()
-        .and_then(|map| discovered_at(map.metadata.as_deref()?));
+        .and_then(|map| parse_time(map.discovered_at()?));
     let age = written.and_then(|written| Duration::try_from(now.wall.duration_since(written)).ok());
     let mut memory = Memory::default();
     let first = Now {
@@ -210,11 +210,4 @@ fn decide_once(snapshot: &Snapshot, now: Now) -> Decision {
             ..now
         },
     )
-}
-
-fn discovered_at(metadata: &str) -> Option<jiff::Timestamp> {
-    metadata
-        .split(',')
-        .find_map(|part| part.strip_prefix("discovered_at="))
-        .and_then(parse_time)
 }

@@ -167,7 +167,7 @@ fn the_sets_of_reasons_are_whole() {
     let mut notices = quoted_words("src/domain/rollout/notices.rs");
     notices.extend(quoted_words("src/domain/rollout/room.rs"));
     assert_eq!(of(&Notice::REASONS), notices);
-    let page = fs::read_to_string(root().join("docs/restarts.md")).unwrap();
+    let page = fs::read_to_string(root().join("docs/events.md")).unwrap();
     for reason in Notice::REASONS {
         assert!(
             page.contains(&format!("`{reason}`")),
@@ -230,4 +230,41 @@ fn the_documentation_names_each_reason_why_a_list_is_only_mounted() {
         let is_row = |line: &str| line.starts_with("| ") && line.contains(told);
         assert!(page.lines().any(is_row), "{told:?} is not documented");
     }
+}
+
+/// Words that stand in these files as reasons of Events.
+#[test]
+fn every_reason_of_an_event_is_in_the_documentation() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let page = read("docs/events.md") + &read("docs/restarts.md");
+    // What only another pass is needed for is in the log alone.
+    let without_event = ["Conflict", "Outdated", "Silent", "Terminating", "Api"];
+    let mut reasons = BTreeSet::new();
+    for file in [
+        "src/controller/error.rs",
+        "src/controller/reconcile.rs",
+        "src/controller/restart.rs",
+        "src/controller/tell.rs",
+        "src/domain/rollout/notices.rs",
+        "src/domain/rollout/room.rs",
+    ] {
+        let text = code(&read(file));
+        let product = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let product = product.replace("debug_struct(\"Context\")", "");
+        let literals = product.split('"').skip(1).step_by(2);
+        let is_reason = |it: &&str| {
+            it.len() > 3
+                && it.chars().all(|c| c.is_ascii_alphabetic())
+                && it.starts_with(|c: char| c.is_ascii_uppercase())
+        };
+        reasons.extend(literals.filter(is_reason).map(str::to_owned));
+    }
+    assert!(
+        reasons.contains("RestartFinished") && reasons.contains("Immutable"),
+        "{reasons:?}"
+    );
+    let missing = reasons.iter().filter(|reason| {
+        !without_event.contains(&reason.as_str()) && !page.contains(&format!("`{reason}`"))
+    });
+    assert_eq!(missing.collect::<Vec<_>>(), Vec::<&String>::new());
 }

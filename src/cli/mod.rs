@@ -1,6 +1,6 @@
 //! The command line: one file a subcommand.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::{
     clock::Clock,
@@ -12,17 +12,24 @@ mod check;
 mod connect;
 #[cfg(feature = "sandbox")]
 pub mod demo;
+mod explain;
+mod look;
 mod manifests;
+mod output;
 mod pause;
 mod render;
 mod run;
+mod status;
 
 pub use check::CheckArgs;
 pub use connect::ConnectArgs;
+pub use explain::ExplainArgs;
 pub use manifests::ManifestsArgs;
+pub use output::Output;
 pub use pause::PauseArgs;
 pub use render::{OtherThanRender, RenderArgs, RenderCommand, ValuesArgs};
 pub use run::RunArgs;
+pub use status::StatusArgs;
 
 /// Peer discovery, injection and careful restarts for Stellar validators on Kubernetes.
 #[derive(Clone, Debug, Parser)]
@@ -40,6 +47,10 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Merge the list into a copy of stellar-core's configuration: an init container's work.
     Render(RenderCommand),
+    /// Show the validators of a namespace, what restarts next and what holds it back.
+    Status(StatusArgs),
+    /// Explain why a node is or isn't in the list.
+    Explain(ExplainArgs),
     /// Check an installation from inside the cluster.
     Check(CheckArgs),
     /// Print the `CustomResourceDefinition` of StellarNode.
@@ -80,7 +91,25 @@ impl Failed {
     }
 }
 
+/// How this program was called: by itself, or as a plugin of kubectl.
+fn program() -> &'static str {
+    let called = std::env::args_os().next();
+    let called = called.as_deref().map(std::path::Path::new);
+    match called.and_then(|path| path.file_stem()?.to_str()) {
+        Some("kubectl-stellar_peers") => "kubectl stellar-peers",
+        _ => "stellar-peers",
+    }
+}
+
 impl Cli {
+    /// Reads the command line; help and errors name the program as it was called.
+    #[must_use]
+    pub fn read() -> Self {
+        let command = Self::command().bin_name(program());
+        let matches = command.get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Carries the subcommand out.
     ///
     /// # Errors
@@ -89,6 +118,8 @@ impl Cli {
         match self.command {
             Command::Run(args) => run::run(*args).await,
             Command::Render(args) => render::run(&args),
+            Command::Status(args) => status::run(&args).await,
+            Command::Explain(args) => explain::run(&args).await,
             Command::Check(args) => check::run(&args).await,
             Command::Crd(args) => manifests::print_crd(args),
             Command::Manifests(args) => manifests::print(&args),

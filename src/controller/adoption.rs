@@ -52,6 +52,23 @@ impl Adoptions {
         waits
     }
 
+    /// Shows which adoptions of a plan wait for another namespace just now, and claims nothing.
+    pub fn show(&self, namespace: &str, decision: &mut Decision) {
+        let under_way = self.lock();
+        for verdict in decision.plan.verdicts.values_mut() {
+            let Verdict::Start(start) = verdict else {
+                continue;
+            };
+            let other = under_way.get(&start.network);
+            let other = other.filter(|(other, _)| other != namespace);
+            if let Some((other, _)) =
+                other.filter(|_| start.reason.is_adoption() && !start.was_down)
+            {
+                *verdict = Verdict::Held(start.reason, Held::Elsewhere(other.clone()));
+            }
+        }
+    }
+
     /// The namespace that has to come to an end first; none where this one's claim holds.
     fn claim(
         &self,

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -41,6 +42,7 @@ const RETRY_PERIOD: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Leadership {
     leads: watch::Receiver<bool>,
+    holder: Arc<ArcSwap<String>>,
     valid_until: Arc<AtomicU64>,
     start: Instant,
 }
@@ -52,6 +54,7 @@ impl Leadership {
         let (_, leads) = watch::channel(leads);
         Self {
             leads,
+            holder: Arc::default(),
             valid_until: Arc::new(AtomicU64::new(u64::MAX)),
             start: Instant::now(),
         }
@@ -63,6 +66,12 @@ impl Leadership {
     pub fn is_held(&self) -> bool {
         let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         *self.leads.borrow() && passed < self.valid_until.load(Ordering::Acquire)
+    }
+
+    /// Who held the lease when it was last looked at; empty where nobody did, or without election.
+    #[must_use]
+    pub fn holder(&self) -> Arc<String> {
+        self.holder.load_full()
     }
 
     /// Waits until this replica leads, or doesn't.
@@ -82,6 +91,7 @@ pub struct Elector {
     identity: String,
     clock: Clock,
     leads: watch::Sender<bool>,
+    holder: Arc<ArcSwap<String>>,
     valid_until: Arc<AtomicU64>,
     start: Instant,
     seen: Option<(String, Instant)>,
@@ -98,8 +108,10 @@ impl Elector {
     ) -> (Self, Leadership) {
         let (leads, receiver) = watch::channel(false);
         let (valid_until, start) = (Arc::new(AtomicU64::new(0)), Instant::now());
+        let holder = Arc::<ArcSwap<String>>::default();
         let leadership = Leadership {
             leads: receiver,
+            holder: Arc::clone(&holder),
             valid_until: Arc::clone(&valid_until),
             start,
         };
@@ -110,6 +122,7 @@ impl Elector {
                 identity,
                 clock,
                 leads,
+                holder,
                 valid_until,
                 start,
                 seen: None,
@@ -180,6 +193,7 @@ impl Elector {
             u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
             Ordering::Release,
         );
+        self.holder.store(Arc::new(self.identity.clone()));
         if !self.leads.send_replace(true) {
             info!(
                 identity = self.identity,
@@ -208,6 +222,9 @@ impl Elector {
             .and_then(|spec| spec.holder_identity.clone())
             .unwrap_or_default();
         let holds = holder == self.identity;
+        if **self.holder.load() != holder {
+            self.holder.store(Arc::new(holder.clone()));
+        }
         if !holds && !holder.is_empty() && !self.has_expired(&lease) {
             return Ok(false);
         }

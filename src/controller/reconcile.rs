@@ -1,7 +1,6 @@
 //! One pass over one namespace: read, decide, write.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,7 +10,7 @@ use std::{
 
 use kube::{Client, runtime::events::EventType};
 use tokio::time::Instant;
-use tracing::{Span, debug, error, field::Empty, info, trace, warn};
+use tracing::field::Empty;
 
 use super::{
     adoption::Adoptions,
@@ -22,16 +21,12 @@ use super::{
     lease::Leadership,
     restart::restart_some,
     stores::Stores,
+    tell::{Told, tell, tell_list},
 };
 use crate::{
     clock::Clock,
-    domain::{
-        Decision, Memory, Moment, Policy, Snapshot, decide,
-        rollout::{Held, Verdict},
-        snapshot::ConfigMapView,
-        survey::{Standing, candidates},
-    },
-    observe::{Board, Metrics, error_chain, events::Events},
+    domain::{Decision, Moment, Policy, Snapshot, decide},
+    observe::{Board, Metrics, SharedMemory, events::Events},
 };
 
 /// Time until a validator asks again whether nobody of its network is being taken in elsewhere.
@@ -52,7 +47,7 @@ pub struct Context {
     /// Whether this replica may write.
     pub leadership: Leadership,
     /// Who is being taken in.
-    pub adoptions: Adoptions,
+    pub adoptions: Arc<Adoptions>,
     /// Other installations.
     pub foreign: ForeignWriters,
     /// Where the last decisions are shown.
@@ -75,7 +70,7 @@ impl Context {
     }
 
     /// The uid of a namespace's list, by which an Event is found.
-    fn list_uid(&self, namespace: &str) -> Option<String> {
+    pub(super) fn list_uid(&self, namespace: &str) -> Option<String> {
         let list = self.stores.config_map(namespace)?;
         Some(list.uid.clone())
     }
@@ -91,14 +86,27 @@ impl std::fmt::Debug for Context {
 }
 
 /// What one namespace's passes carry from one to the next, besides the core's own memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct State {
-    pub(super) memory: Memory,
-    told: BTreeMap<String, String>,
+    pub(super) memory: SharedMemory,
+    told: Told,
     /// Since when there is a change that no pass has dealt with.
     pub(super) changed_at: Option<Instant>,
     /// How many passes there were, the present one included.
     pub(super) passes: u64,
+}
+
+impl State {
+    /// Nothing was seen and nothing told yet.
+    #[must_use]
+    pub const fn new(memory: SharedMemory) -> Self {
+        Self {
+            memory,
+            told: Told::new(),
+            changed_at: None,
+            passes: 0,
+        }
+    }
 }
 
 /// How a pass ended.
@@ -133,13 +141,17 @@ pub async fn reconcile(
         policy,
         ..
     } = context;
-    let mut decision = decide(&snapshot, &mut state.memory, policy, now);
-    adoptions.release(namespace, &decision, &state.memory, policy, now);
+    let mut decision = {
+        let mut memory = state.memory.lock();
+        let decision = decide(&snapshot, &mut memory, policy, now);
+        adoptions.release(namespace, &decision, &memory, policy, now);
+        decision
+    };
     if adoptions.gate(namespace, &mut decision, stores, policy, now) {
         let again = now.moment + ADOPTION_RETRY;
         decision.look_again = Some(decision.look_again.map_or(again, |it| it.min(again)));
     }
-    tell(namespace, &snapshot, &decision, state, context);
+    tell(namespace, &snapshot, &decision, &mut state.told, context);
     write(namespace, &snapshot, decision, state, context).await
 }
 
@@ -177,7 +189,7 @@ async fn write(
         let at = context.clock.now().wall;
         match apply::write_joined(&context.client, namespace, node, uid, at).await {
             Ok(()) => {
-                state.memory.joined(uid);
+                state.memory.lock().joined(uid);
                 let note = "Ready for the first time: a member from now on";
                 let events = &context.events;
                 events.on_node(namespace, node, snapshot, EventType::Normal, "Joined", note);
@@ -226,180 +238,6 @@ async fn write_list(
     stores
         .config_maps
         .take_over(namespace, (), before.as_ref(), Some(written));
-    let was_bootstrap = stored.is_some_and(ConfigMapView::is_bootstrap);
-    if stored.and_then(|stored| stored.known_peers.as_ref()) == Some(&list.known_peers) {
-        debug!(namespace, "Wrote the record; the list is the same");
-    } else {
-        context.metrics.list_changes.inc();
-        info!(
-            namespace,
-            peers = list.peers,
-            active_validators = list.active_validators,
-            "Peer discovery detected changes"
-        );
-        let note = format!(
-            "{} peers of {} validators",
-            list.peers, list.active_validators
-        );
-        context.events.on_list(
-            namespace,
-            context.list_uid(namespace),
-            EventType::Normal,
-            "ListChanged",
-            &note,
-        );
-    }
-    if list.bootstrap && !was_bootstrap {
-        context.events.on_list(
-            namespace,
-            context.list_uid(namespace),
-            EventType::Normal,
-            "Bootstrap",
-            "No validator was ever Ready: those that run are listed, so that they can find each other",
-        );
-    }
+    tell_list(namespace, snapshot, decision, list, context);
     Ok(())
-}
-
-/// Shows the decision, and says each change of what holds a restart back once.
-fn tell(
-    namespace: &str,
-    snapshot: &Snapshot,
-    decision: &Decision,
-    state: &mut State,
-    context: &Context,
-) {
-    Span::current().record("peers", decision.list.as_ref().map_or(0, |list| list.peers));
-    context.board.show(namespace, decision);
-    for (name, standing) in &decision.survey {
-        match standing {
-            Standing::Candidate(node) => trace!(
-                namespace, %name, network = %node.network, ready = node.is_ready(), pods = node.pods.len(),
-                listing = ?decision.discovery.listings.get(name), "Looked at a candidate"
-            ),
-            Standing::Out(why) => {
-                trace!(namespace, %name, reason = why.reason(), %why, "Left a node out");
-            }
-        }
-    }
-    let mut told = BTreeMap::new();
-    for (name, verdict) in &decision.plan.verdicts {
-        trace!(namespace, %name, ?verdict, "Looked at a validator that is due");
-        let Verdict::Held(stale, held) = verdict else {
-            continue;
-        };
-        let (key, reason) = (format!("{name} held"), held.reason());
-        if state.told.get(&key).map(String::as_str) != Some(reason) {
-            info!(namespace, %name, reason, stale = stale.reason(), %held, "Restart held");
-            let note = format!("{}: held: {held}", stale.reason());
-            let kind = weight(held);
-            context
-                .events
-                .on_node(namespace, name, snapshot, kind, reason, &note);
-        }
-        told.insert(key, reason.to_owned());
-    }
-    for notice in &decision.plan.notices {
-        let (name, reason, note) = (&notice.node, notice.reason, &notice.note);
-        let key = format!("{name} {reason}");
-        if state.told.get(&key) != Some(note) {
-            warn!(namespace, %name, reason, note, "Found something that a person should know");
-            context
-                .events
-                .on_node(namespace, name, snapshot, EventType::Warning, reason, note);
-        }
-        told.insert(key, note.clone());
-    }
-    if context.dry_run {
-        tell_what_would_be(namespace, decision, &state.told, &mut told);
-    }
-    for (name, node) in candidates(&decision.survey).filter(|(_, node)| node.falls_back_to_ip) {
-        let note = "no headless Service with publishNotReadyAddresses: listed by pod IP instead of by name";
-        if !state.told.contains_key(&format!("{name} dns")) {
-            warn!(namespace, %name, service = node.stateful_set.service_name, "Listed by pod IP instead of by name");
-            context.events.on_node(
-                namespace,
-                name,
-                snapshot,
-                EventType::Warning,
-                "NoDnsName",
-                note,
-            );
-        }
-        told.insert(format!("{name} dns"), note.to_owned());
-    }
-    let broken = snapshot
-        .config_map
-        .as_ref()
-        .and_then(|map| map.record.as_ref()?.as_ref().err());
-    if let Some(error) = broken {
-        if state.told.get("members.json") != Some(error) {
-            warn!(
-                namespace,
-                error, "The record of members is not readable; it is made anew"
-            );
-        }
-        told.insert("members.json".to_owned(), error.clone());
-    }
-    state.told = told;
-}
-
-/// With `--dry-run`, says once what would be written.
-fn tell_what_would_be(
-    namespace: &str,
-    decision: &Decision,
-    before: &BTreeMap<String, String>,
-    told: &mut BTreeMap<String, String>,
-) {
-    for start in decision.plan.starts() {
-        let (key, note) = (format!("{} start", start.node), start.hash.to_string());
-        if before.get(&key) != Some(&note) {
-            let reason = start.reason.reason();
-            info!(namespace, name = %start.node, reason, membership = note, "Would restart");
-        }
-        told.insert(key, note);
-    }
-    if let Some(list) = decision.list.as_ref().filter(|_| decision.writes_list) {
-        let key = "list".to_owned();
-        if before.get(&key) != Some(&list.known_peers) {
-            info!(namespace, peers = list.peers, "Would write the peer list");
-        }
-        told.insert(key, list.known_peers.clone());
-    }
-}
-
-/// Waiting for one's turn is nothing to worry about.
-fn weight(held: &Held) -> EventType {
-    match held {
-        Held::Budget(_)
-        | Held::Behind(_)
-        | Held::Elsewhere(_)
-        | Held::Settling
-        | Held::NotReady => EventType::Normal,
-        _ => EventType::Warning,
-    }
-}
-
-/// Says how a pass failed; in full only where the last one failed otherwise.
-pub fn tell_error(namespace: &str, error: &ReconcileError, is_news: bool, context: &Context) {
-    let (reason, text) = (error.reason(), error_chain(error));
-    if !is_news {
-        debug!(
-            namespace,
-            reason,
-            error = text,
-            "Peer discovery failed again"
-        );
-    } else if error.needs_a_person() {
-        error!(namespace, reason, error = text, "Peer discovery failed");
-        context.events.on_list(
-            namespace,
-            context.list_uid(namespace),
-            EventType::Warning,
-            reason,
-            &error.to_string(),
-        );
-    } else {
-        warn!(namespace, reason, error = text, "Peer discovery failed");
-    }
 }

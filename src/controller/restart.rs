@@ -47,7 +47,7 @@ pub(super) async fn restart_some(
             .yield_to(&context.client, &current, own)
             .await?;
         let now = context.clock.now();
-        let mut decision = decide(&current, &mut state.memory, &context.policy, now);
+        let mut decision = decide(&current, &mut state.memory.lock(), &context.policy, now);
         let Context {
             adoptions,
             stores,
@@ -144,8 +144,10 @@ impl Pass<'_> {
         let before = context.stores.config_map(namespace);
         let result = match turn::restart(errand, fresh, start).await {
             Ok(carried) => {
-                let (memory, generation) = (&mut state.memory, carried.generation);
+                let generation = carried.generation;
+                let mut memory = state.memory.lock();
                 memory.started(&start.network, &start.node, &start.uid, generation);
+                drop(memory);
                 // The watch brings the same soon; until then nobody should decide on the old one.
                 let (lists, written) = (&context.stores.config_maps, Some(carried.written));
                 lists.take_over(namespace, (), before.as_ref(), written);
@@ -155,7 +157,7 @@ impl Pass<'_> {
             Err(error) => {
                 if error.is_refusal() {
                     let (node, uid) = (&start.node, &start.uid);
-                    state.memory.refused(node, uid, now.moment);
+                    state.memory.lock().refused(node, uid, now.moment);
                 }
                 Err(error)
             }

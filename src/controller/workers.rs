@@ -10,7 +10,8 @@ use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tracing::{debug, info};
 
 use super::{
-    reconcile::{Context, State, reconcile, tell_error},
+    reconcile::{Context, State, reconcile},
+    tell::tell_error,
     watch::Dirty,
 };
 use crate::domain::Moment;
@@ -106,7 +107,7 @@ async fn work(
     waker: Arc<Waker>,
     recheck: Duration,
 ) -> String {
-    let mut state = State::default();
+    let mut state = State::new(context.board.memory(&namespace));
     let mut failures = 0_u32;
     let mut last_failure = None;
     waker.notify.notified().await;
@@ -120,8 +121,10 @@ async fn work(
         let wait = match &result {
             Ok(outcome) if outcome.is_empty => break,
             Ok(outcome) => {
-                (failures, last_failure) = (0, None);
-                state.changed_at = None;
+                if last_failure.take().is_some() {
+                    context.board.set_problem(&namespace, None);
+                }
+                (failures, state.changed_at) = (0, None);
                 let due = |moment: Moment| {
                     context
                         .clock

@@ -9,10 +9,11 @@ use std::{
 };
 
 use super::{
-    Moment, Policy,
+    Moment, Now, Policy, Snapshot, decide,
     discovery::{Discovery, NetworkState, running},
     membership::MembershipHash,
     node::{Network, NodeName},
+    snapshot::parse_time,
     survey::{Candidate, Survey, candidate, candidates},
 };
 
@@ -92,6 +93,56 @@ impl Change {
 }
 
 impl Memory {
+    /// What one look can know of the past: what the cluster has written down. Since when pods are Ready, or not, is
+    /// their condition's; since when the membership is the same is nowhere, and where nobody was started for it yet,
+    /// it is taken to be as old as the list.
+    #[must_use]
+    pub fn of_one_look(snapshot: &Snapshot, policy: &Policy, now: Now) -> Self {
+        let mut memory = Self::default();
+        // The first look gives everything its identity, the rest its time.
+        let decision = decide(snapshot, &mut memory, policy, now);
+        let ago = |text: &str| {
+            let passed = now.wall.duration_since(parse_time(text)?);
+            Some(Moment(
+                now.moment.since(Moment(Duration::try_from(passed).ok()?)),
+            ))
+        };
+        for (name, node) in candidates(&decision.survey) {
+            let changes = node.pods.iter().map(|pod| pod.ready_changed_at.as_deref());
+            let changed = changes
+                .map(|at| at.and_then(ago))
+                .collect::<Option<Vec<_>>>();
+            let changed = changed.and_then(|all| all.into_iter().max());
+            let restarted = node.stateful_set.template.restarted_at.as_deref();
+            for (kept, since) in [
+                (&mut memory.settled, changed),
+                (&mut memory.unready, changed),
+                (&mut memory.rollouts, restarted.and_then(ago)),
+            ] {
+                if let (Some((_, at)), Some(since)) = (kept.get_mut(name), since) {
+                    *at = since;
+                }
+            }
+        }
+        let written = snapshot.config_map.as_ref();
+        let written = written.and_then(|map| ago(map.discovered_at()?));
+        for (network, seen) in &mut memory.memberships {
+            let state = decision.discovery.networks.get(network);
+            let is_followed = state.is_some_and(|state| is_followed(&decision.survey, state));
+            seen.since = match written {
+                _ if is_followed => Moment::default(),
+                Some(written) => written,
+                None => seen.since,
+            };
+        }
+        for (network, since) in &mut memory.nobody_ready {
+            let nodes = candidates(&decision.survey).filter(|(_, node)| node.network == *network);
+            let unready = nodes.filter_map(|(name, _)| memory.unready.get(name));
+            *since = unready.map(|(_, since)| *since).max().unwrap_or(*since);
+        }
+        memory
+    }
+
     /// Takes in what the nodes are.
     ///
     /// A fresh reading may be newer than what the stores show next, and so proves nothing about them.
@@ -336,6 +387,19 @@ fn rollout_id(node: &Candidate) -> Option<String> {
     let set = &node.stateful_set;
     let restarted_at = set.template.restarted_at.as_ref()?;
     Some(format!("{} {restarted_at}", set.uid))
+}
+
+/// Some member was started for the present membership: it had settled then.
+fn is_followed(survey: &Survey, state: &NetworkState) -> bool {
+    let members = candidates(survey).filter(|(name, _)| state.members.contains_key(*name));
+    let mut carried = members.filter_map(|(_, node)| {
+        let template = &node.stateful_set.template;
+        template
+            .restarted_at
+            .as_ref()
+            .and(template.membership.as_deref())
+    });
+    carried.any(|carried| carried == state.hash.as_str())
 }
 
 fn looks_left(survey: &Survey, state: &NetworkState) -> bool {

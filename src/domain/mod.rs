@@ -12,6 +12,7 @@
 
 pub mod core_config;
 pub mod discovery;
+pub mod explain;
 pub mod injection;
 pub mod membership;
 pub mod memory;
@@ -24,6 +25,7 @@ pub mod quorum;
 pub mod render_wait;
 pub mod rollout;
 pub mod snapshot;
+pub mod status;
 pub mod survey;
 pub mod time;
 pub mod turn;

@@ -41,7 +41,7 @@ use super::{
     node::{Network, NodeName},
     notes::Notes,
     policy::{Adopt, RestartOn},
-    quorum::{QuorumSet, Resolved},
+    quorum::{QuorumSet, Resolved, Tolerance},
     snapshot::{ConfigMapView, PodManagement, UpdateStrategy},
     survey::{Candidate, PodReport, Survey, candidate, candidates},
     turn,
@@ -112,6 +112,38 @@ fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan:
         plan.notices.extend(unmapped(&sets, scene.survey, state));
     }
     plan.look_again = [plan.look_again, look_again].into_iter().flatten().min();
+}
+
+/// How many of a network's members that are up may go down now, each by itself, by the declared quorum sets alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuorumRoom {
+    /// Members that are up.
+    pub up: usize,
+    /// Of these, how many may go down.
+    pub tolerated: usize,
+}
+
+/// The room that the quorum sets of a network leave; [`None`] where nobody declares a readable one. For people: a plan
+/// looks at those alone that are due.
+#[must_use]
+pub fn room_by_quorum(
+    scene: Scene<'_>,
+    network: &Network,
+    state: &NetworkState,
+) -> Option<QuorumRoom> {
+    declared_sets(scene.survey, state).next()?;
+    let pace = Pace::of(scene, network, state);
+    let named = Named::in_sets(scene, network, state);
+    let directory = named.directory();
+    let sets = Resolved::new(&directory, declared_sets(scene.survey, state));
+    let down = named.down(state, &pace);
+    let up = || state.members.keys().filter(|name| !down.contains(*name));
+    let is_tolerated =
+        |name: &&NodeName| sets.tolerance(name, down.iter().copied()) == Tolerance::Tolerated;
+    Some(QuorumRoom {
+        up: up().count(),
+        tolerated: up().filter(is_tolerated).count(),
+    })
 }
 
 fn verdict(

@@ -459,6 +459,14 @@ impl ConfigMapView {
             .collect()
     }
 
+    /// When the list was written last, as it stands in its metadata.
+    #[must_use]
+    pub fn discovered_at(&self) -> Option<&str> {
+        let parts = self.metadata.as_deref()?.split(',');
+        let mut found = parts.filter_map(|part| part.strip_prefix("discovered_at="));
+        found.next().filter(|at| parse_time(at).is_some())
+    }
+
     /// Whether the last list was published for a network that had never been Ready.
     #[must_use]
     pub fn is_bootstrap(&self) -> bool {

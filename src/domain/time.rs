@@ -51,3 +51,44 @@ pub struct Now {
 pub fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+/// A duration as people read it: its two largest units, `4m`, `2h 5m`, `6d 3h`; whole seconds below a minute.
+#[must_use]
+pub fn plain(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (length, unit) in units {
+        let count = left / length;
+        left %= length;
+        // The second unit says something only next to the first.
+        if count > 0 || !parts.is_empty() {
+            parts.push((count, unit));
+        }
+    }
+    let shown = parts.into_iter().take(2).filter(|(count, _)| *count > 0);
+    let shown: Vec<String> = shown
+        .map(|(count, unit)| format!("{count}{unit}"))
+        .collect();
+    if shown.is_empty() {
+        "0s".to_owned()
+    } else {
+        shown.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_told_in_its_two_largest_units() {
+        let told = [0, 6, 60, 75, 3_600, 3_605, 7_500, 86_400, 529_200];
+        let told = told.map(|seconds| plain(Duration::from_secs(seconds)));
+        let wanted = [
+            "0s", "6s", "1m", "1m 15s", "1h", "1h", "2h 5m", "1d", "6d 3h",
+        ];
+        assert_eq!(told, wanted);
+    }
+}

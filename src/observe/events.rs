@@ -10,10 +10,11 @@ use kube::{
 use tokio::{sync::mpsc, time::Instant};
 use tracing::debug;
 
-use super::{LostEvent, Metrics, error_chain};
+use super::{Happening, LostEvent, Metrics, Timeline, error_chain};
 use crate::{
     api::{StatefulSetObject, StellarNodeObject, names},
-    domain::{Snapshot, node::NodeName},
+    clock::Clock,
+    domain::{Snapshot, node::NodeName, time::rfc3339},
 };
 
 /// Events that wait to be sent; further ones are dropped, for they only tell what logs and status tell too.
@@ -26,16 +27,21 @@ const SERIES: Duration = Duration::from_mins(6);
 #[derive(Clone, Debug)]
 pub struct Events {
     queue: mpsc::Sender<(Event, ObjectReference)>,
+    timeline: Arc<Timeline>,
     metrics: Arc<Metrics>,
+    clock: Clock,
 }
 
 impl Events {
-    /// The sender, and the task that has to run for anything to be sent. `instance` is the name of this pod.
+    /// The sender, and the task that has to run for anything to be sent. `instance` is the name of this pod. Whatever is
+    /// told stands in `timeline` as well, sent or not.
     #[must_use = "nothing is sent before the task runs"]
     pub fn new(
         client: Client,
         instance: String,
+        timeline: Arc<Timeline>,
         metrics: Arc<Metrics>,
+        clock: Clock,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, mut waiting) = mpsc::channel::<(Event, ObjectReference)>(QUEUE);
         let reporter = Reporter {
@@ -63,7 +69,13 @@ impl Events {
                 }
             }
         };
-        (Self { queue, metrics }, task)
+        let events = Self {
+            queue,
+            timeline,
+            metrics,
+            clock,
+        };
+        (events, task)
     }
 
     /// About a node: on its StellarNode, else on its StatefulSet.
@@ -103,6 +115,15 @@ impl Events {
     }
 
     fn send(&self, type_: EventType, reason: &str, note: &str, about: ObjectReference) {
+        let is_list = about.kind.as_deref() == Some("ConfigMap");
+        self.timeline.add(Happening {
+            at: rfc3339(self.clock.now().wall),
+            namespace: about.namespace.clone().unwrap_or_default(),
+            node: about.name.clone().filter(|_| !is_list),
+            warning: matches!(type_, EventType::Warning),
+            reason: reason.to_owned(),
+            note: note.to_owned(),
+        });
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -145,7 +166,9 @@ mod tests {
         let (events, sending) = Events::new(
             sandbox.client("us"),
             "instance".to_owned(),
+            Arc::default(),
             Arc::new(metrics),
+            Clock::system(),
         );
         let sending = tokio::spawn(sending);
         let (node, snapshot) = (NodeName::new("v").unwrap(), Snapshot::default());

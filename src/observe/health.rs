@@ -1,4 +1,4 @@
-//! The plain HTTP endpoints: `/livez`, `/readyz`, `/metrics`.
+//! The plain HTTP endpoints: `/livez`, `/readyz`, `/metrics`, `/api/v1/status`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::{
     routing::get,
 };
 
-use super::Metrics;
+use super::{Metrics, Overlook};
 
 /// One condition of readiness: what it is called, and whether it holds.
 pub struct Condition {
@@ -35,6 +35,8 @@ pub struct Health {
     pub conditions: Vec<Condition>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What there is to see.
+    pub outlook: Arc<dyn Overlook>,
 }
 
 /// The endpoints. Alive is whoever answers; ready is only who can do the work.
@@ -43,6 +45,7 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
         .with_state(health)
 }
 
@@ -62,6 +65,14 @@ async fn readyz(State(health): State<Arc<Health>>) -> Response {
         )
             .into_response()
     }
+}
+
+async fn status(State(health): State<Arc<Health>>) -> Response {
+    (
+        [(header::CACHE_CONTROL, "no-store")],
+        axum::Json(health.outlook.overview()),
+    )
+        .into_response()
 }
 
 async fn metrics(State(health): State<Arc<Health>>) -> Response {

@@ -6,9 +6,13 @@ pub mod health;
 pub mod logs;
 mod metrics;
 pub mod outage;
+mod overview;
+mod timeline;
 
-pub use board::{Board, Summary};
+pub use board::{Board, SharedMemory, Summary};
 pub use metrics::{AdmissionOutcome, LostEvent, Metrics};
+pub use overview::{Overlook, Overview};
+pub use timeline::{Happening, Timeline};
 
 /// An error and its sources in one line, each once.
 #[must_use]

@@ -270,7 +270,7 @@ fn every_alert_has_its_runbook_and_every_runbook_its_alert() {
 
 #[test]
 fn runbooks_name_events_that_there_are() {
-    let page = read("docs/restarts.md");
+    let page = read("docs/restarts.md") + &read("docs/events.md");
     for reason in between(&read("docs/runbooks.md"), "--field-selector reason=", "\n") {
         let is_told = reason == "REASON" || page.contains(&format!("`{reason}`"));
         assert!(is_told || reason == "CertificateEnding", "{reason}");

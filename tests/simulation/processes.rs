@@ -11,6 +11,7 @@ use std::{
 use stellar_peers::{
     clock::Clock,
     engine::{Election, Engine, Settings},
+    observe::{Overlook, Overview},
     sandbox::Sandbox,
 };
 use tokio::time::Instant;
@@ -206,6 +207,12 @@ impl Processes {
         for coming in &mut self.coming {
             coming.at = Instant::now();
         }
+    }
+
+    /// What those that run show to whoever looks.
+    pub(crate) fn overviews(&self) -> Vec<Overview> {
+        let running = self.running.iter();
+        running.map(|it| it.engine.outlook.overview()).collect()
     }
 
     /// Sets the wall clock of ours.

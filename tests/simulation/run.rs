@@ -103,6 +103,8 @@ impl World {
             self.undo_due(false).await;
             if Instant::now() >= next_deed {
                 self.act().await;
+                // Somebody looks, whatever there is to see: nothing that is shown may fail.
+                drop(self.processes.overviews());
                 next_deed = Instant::now() + self.pause();
             }
         }
@@ -146,7 +148,8 @@ impl World {
             let mut observer = self.observer.lock();
             let unrest = quiet::unrest(&observer, observer.now());
             let verdict = match unrest {
-                None => quiet::too_many_restarts(&observer),
+                None => quiet::too_many_restarts(&observer)
+                    .or_else(|| quiet::untrue_status(&observer, &self.processes.overviews())),
                 Some(_) if Instant::now() < end => continue,
                 unrest => unrest,
             };

@@ -43,6 +43,17 @@ impl Stale {
         }
     }
 
+    /// For people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Incomplete => "it has some of what an admission adds, and not all",
+            Self::NotInjected => "it has no peer list mounted",
+            Self::Membership => "it was started for another set of members",
+            Self::Outage => "it was started when all addresses of its network changed",
+        }
+    }
+
     /// Whether the restart is one that brings our parts in.
     #[must_use]
     pub const fn is_adoption(self) -> bool {
@@ -121,6 +132,19 @@ pub enum Held {
 }
 
 impl Held {
+    /// Whether it only waits for others or for time, and nobody has to act.
+    #[must_use]
+    pub const fn is_only_a_turn(&self) -> bool {
+        matches!(
+            self,
+            Self::Budget(_)
+                | Self::Behind(_)
+                | Self::Elsewhere(_)
+                | Self::Settling
+                | Self::NotReady
+        )
+    }
+
     /// One word for Events, metrics and machines.
     #[must_use]
     pub const fn reason(&self) -> &'static str {

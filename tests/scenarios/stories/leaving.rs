@@ -33,6 +33,8 @@ pub(crate) async fn suspended_deleted_and_retyped_validators_leave_the_list(worl
     // Two left in one settle time: one restart each for both.
     world.restarted(&all[..2], mark, 1).await;
     assert!(world.history.most_down_at_once(&all[..2], mark) <= 1);
+    world.is_told("validator-3", "Left").await;
+    world.is_told("validator-1", "RestartFinished").await;
     world
         .patch_validator("validator-2", json!({"spec": {"nodeType": "Horizon"}}))
         .await;

@@ -1,6 +1,8 @@
 //! What has to be true once nothing goes wrong any more.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
+
+use stellar_peers::observe::Overview;
 
 use super::Violation;
 use crate::{gates, observer::Observer, truth::Validator, view::Parts};
@@ -175,6 +177,37 @@ fn is_held_by_quorum(observer: &Observer, name: &str, it: &Validator) -> bool {
         set.is_satisfied(&|other| other != name)
             && !set.is_satisfied(&|other| other != name && is_up(other))
     })
+}
+
+/// What people are shown by whoever leads.
+pub(crate) fn untrue_status(observer: &Observer, overviews: &[Overview]) -> Option<Violation> {
+    let fault = |asks, found| {
+        Some(Violation {
+            rule: "status",
+            asks,
+            found,
+        })
+    };
+    let mut leaders = overviews.iter().filter(|it| it.leads);
+    let (Some(leader), None) = (leaders.next(), leaders.next()) else {
+        let instances: Vec<_> = overviews
+            .iter()
+            .map(|it| (&it.instance, it.leads))
+            .collect();
+        return fault("at quiet one leads", format!("{instances:?}"));
+    };
+    let status = leader.namespaces.first()?;
+    if let Some(problem) = &status.problem {
+        return fault("at quiet there is no problem", problem.text.clone());
+    }
+    let nodes = status.nodes.iter();
+    let shown: BTreeSet<String> = nodes.flat_map(|it| it.addresses.clone()).collect();
+    let peers: BTreeSet<String> = observer.truth.ready_peers().into_iter().collect();
+    let is_written = status.list.as_ref().is_none_or(|list| list.up_to_date);
+    if shown != peers || !is_written {
+        return fault("at quiet what is shown is true", format!("{status:?}"));
+    }
+    None
 }
 
 /// R20: restarts in all.

@@ -6,6 +6,7 @@
 
 mod howtos;
 mod installing;
+mod looking;
 mod pods;
 mod recipes;
 mod registering;

@@ -125,6 +125,8 @@ pub struct App {
     clock: Clock,
     certificates: Arc<CertificateStore>,
     renewal: Renewal,
+    /// Namespace and name of the Service by which the API server calls the webhook.
+    service: (String, String),
     webhook: Option<TcpListener>,
     http: TcpListener,
 }
@@ -170,6 +172,8 @@ impl App {
                 Renewal::Own(Box::new(Keeper::new(client.clone(), keeper, store, clock)))
             }
         };
+        let own_namespace = args.own_namespace_or(client.default_namespace());
+        let service = (own_namespace.to_owned(), args.tls.tls_service.clone());
         let mut webhook = None;
         if !args.no_webhook {
             if let Renewal::Files(folder) = &renewal {
@@ -189,6 +193,7 @@ impl App {
             clock,
             certificates,
             renewal,
+            service,
             webhook,
             http,
         })
@@ -226,6 +231,7 @@ impl App {
             clock,
             certificates,
             renewal,
+            service,
             webhook,
             http,
         } = self;
@@ -254,6 +260,9 @@ impl App {
                 engine.metrics.webhook_connections(),
                 stopping.subscribe(),
             ));
+            let tell = engine.announcer(service, "CertificateEnding");
+            let wall = move || clock.now().wall;
+            watcher.spawn(tls::watch_ending(Arc::clone(&certificates), wall, tell));
             watcher.spawn(renewal.run(certificates, clock));
         }
         let ended = tokio::select! {

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kube::Client;
+use kube::{Client, runtime::events::EventType};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -73,6 +73,8 @@ pub struct Engine {
     pub webhook: axum::Router,
     /// What there is to see.
     pub outlook: Arc<Outlook>,
+    /// What sends Events where the loop runs, and whether it does.
+    voice: Option<(Events, Leadership)>,
     tasks: JoinSet<&'static str>,
     elector: JoinSet<()>,
     give_up: watch::Sender<bool>,
@@ -98,6 +100,7 @@ impl Engine {
             None => Leadership::fixed(runs_loop),
             Some(election) => stand(&client, &election, clock, giving_up, &mut elector),
         };
+        let leads = leadership.clone();
         let board = Arc::new(Board::default());
         let metrics = Arc::new(Metrics::new(Arc::clone(&board), leadership.clone()));
         let dirty = Arc::new(Dirty::default());
@@ -132,6 +135,7 @@ impl Engine {
             admitter: Arc::new(admitter),
             metrics: Arc::clone(&metrics),
         });
+        let mut voice = None;
         if runs_loop {
             let (events, sending) = Events::new(
                 client.clone(),
@@ -142,6 +146,7 @@ impl Engine {
             );
             // A dry run writes nothing, and so neither Events nor the Lease.
             if !dry_run {
+                voice = Some(events.clone());
                 tasks.spawn(async move {
                     sending.await;
                     "the sender of Events"
@@ -172,9 +177,28 @@ impl Engine {
             metrics,
             webhook,
             outlook,
+            voice: voice.map(|events| (events, leads)),
             tasks,
             elector,
             give_up,
+        }
+    }
+
+    /// Warns of something about the service itself, by an Event on this Service; tells whether it did. Of all replicas
+    /// only the one that leads does, and in a dry run none.
+    pub fn announcer(
+        &self,
+        (namespace, service): (String, String),
+        reason: &'static str,
+    ) -> impl Fn(&str) -> bool + Send + use<> {
+        let voice = self.voice.clone();
+        move |note| {
+            let leading = voice.as_ref().filter(|(_, leads)| leads.is_held());
+            let Some((events, _)) = leading else {
+                return false;
+            };
+            events.on_service(&namespace, &service, EventType::Warning, reason, note);
+            true
         }
     }
 

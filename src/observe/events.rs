@@ -7,7 +7,10 @@ use kube::{
     Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    time::Instant,
+};
 use tracing::debug;
 
 use super::{Happening, LostEvent, Metrics, Timeline, error_chain};
@@ -114,12 +117,25 @@ impl Events {
         self.send(kind, reason, note, about);
     }
 
+    /// About the service itself: on the Service by which the API server calls it.
+    pub fn on_service(
+        &self,
+        namespace: &str,
+        name: &str,
+        kind: EventType,
+        reason: &str,
+        note: &str,
+    ) {
+        let about = reference::<k8s_openapi::api::core::v1::Service>(namespace, name, None);
+        self.send(kind, reason, note, about);
+    }
+
     fn send(&self, type_: EventType, reason: &str, note: &str, about: ObjectReference) {
-        let is_list = about.kind.as_deref() == Some("ConfigMap");
+        let is_node = !matches!(about.kind.as_deref(), Some("ConfigMap" | "Service"));
         self.timeline.add(Happening {
             at: rfc3339(self.clock.now().wall),
             namespace: about.namespace.clone().unwrap_or_default(),
-            node: about.name.clone().filter(|_| !is_list),
+            node: about.name.clone().filter(|_| is_node),
             warning: matches!(type_, EventType::Warning),
             reason: reason.to_owned(),
             note: note.to_owned(),
@@ -132,7 +148,8 @@ impl Events {
             action: "PeerDiscovery".to_owned(),
             secondary: None,
         };
-        if self.queue.try_send((event, about)).is_err() {
+        // In a dry run nobody sends them.
+        if let Err(TrySendError::Full(_)) = self.queue.try_send((event, about)) {
             self.metrics.event_lost(LostEvent::QueueFull);
             debug!(reason, "Dropped an Event");
         }

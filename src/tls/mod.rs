@@ -12,6 +12,7 @@
 mod args;
 mod bundle;
 mod certificate;
+mod ending;
 mod files;
 mod generate;
 mod holding;
@@ -32,6 +33,7 @@ pub use self::{
     args::{ShortAuthority, TlsArgs, TlsMode},
     bundle::AuthorityId,
     certificate::{CertificateError, PemPair, ServingCertificate, ValidityWarning},
+    ending::watch_ending,
     files::{load_files, watch_files},
     generate::{Authority, GenerateError, ServingNames},
     keeper::{Keeper, KeeperSettings},

@@ -2,7 +2,8 @@
 //!
 //! What `run` puts behind listeners, what the library runs, and what tests run on an in-memory cluster.
 
-#[cfg(all(test, feature = "sandbox"))]
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
 mod tests;
 
 use std::{

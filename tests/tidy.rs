@@ -143,7 +143,7 @@ fn the_documentation_names_exactly_the_metrics_that_there_are() {
 
 /// Words such as `"NotReady"` in a file's code.
 fn quoted_words(file: &str) -> BTreeSet<String> {
-    let text = fs::read_to_string(root().join(file)).unwrap();
+    let text = fs::read_to_string(root().join(file)).expect("source is text");
     let text = code(&text);
     let words = text.split('"').skip(1).step_by(2);
     let is_word = |word: &&str| {

@@ -1,6 +1,7 @@
 //! The watches that fill the stores and tell which namespaces have changed.
 
-#[cfg(all(test, feature = "sandbox"))]
+#[cfg(test)]
+#[cfg(feature = "sandbox")]
 mod tests;
 
 use std::{

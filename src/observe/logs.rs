@@ -43,7 +43,7 @@ pub struct LogArgs {
     /// `info,stellar_peers::domain=trace`.
     #[arg(long, env = "STELLAR_PEERS_LOG_FILTER", default_value = "info")]
     pub log_filter: String,
-    /// Where spans of passes and admissions are sent by OTLP over plain HTTP, such as http://127.0.0.1:4318; nowhere
+    /// Where spans of passes and admissions are sent by OTLP over plain HTTP, such as `http://127.0.0.1:4318`; nowhere
     /// where neither this nor `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
     #[cfg(feature = "otel")]
     #[arg(long, env = "STELLAR_PEERS_OTLP_ENDPOINT", value_name = "URL")]

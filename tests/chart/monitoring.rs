@@ -1,5 +1,10 @@
 //! Alerts, dashboard and runbooks, against what the program exports.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "files of this tree that are not as they should be are what these tests find"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,

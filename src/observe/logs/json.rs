@@ -14,7 +14,7 @@ use tracing_subscriber::{
         format::{JsonFields, Writer},
         time::{FormatTime as _, SystemTime},
     },
-    registry::LookupSpan,
+    registry::{LookupSpan, Scope},
 };
 
 /// The format. An inner span's field wins over an outer one's, and the line's own over both.
@@ -45,11 +45,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for Flat
         event: &Event<'_>,
     ) -> fmt::Result {
         let (mut fields, mut span_name) = (Map::new(), None);
-        for span in context
-            .event_scope()
-            .into_iter()
-            .flat_map(|it| it.from_root())
-        {
+        for span in context.event_scope().into_iter().flat_map(Scope::from_root) {
             span_name = Some(span.name());
             let extensions = span.extensions();
             let of_span = extensions.get::<FormattedFields<JsonFields>>();

@@ -97,6 +97,15 @@ fn text(told: &Explanation) -> String {
     if let Some(fix) = &told.fix {
         say(&mut text, format!("fix: {}", line(fix)));
     }
+    if let Some(problem) = &told.problem {
+        say(
+            &mut text,
+            styled(
+                BAD,
+                format!("nothing is decided here: {}", line(&problem.text)),
+            ),
+        );
+    }
     let counts = told.status.as_ref().filter(|it| it.phase != Phase::LeftOut);
     if let Some(status) = counts {
         more(&mut text, told, status);

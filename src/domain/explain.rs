@@ -52,6 +52,8 @@ pub struct Explanation {
     pub fix: Option<String>,
     /// What else there is to see of it, where it is a node.
     pub status: Option<NodeStatus>,
+    /// What keeps the service from deciding anything in this namespace.
+    pub problem: Option<Reason>,
     /// The hash of the present members of its network, where that is known.
     pub membership: Option<String>,
 }
@@ -91,6 +93,7 @@ pub fn explain(
         because: None,
         fix: None,
         status: seen.cloned(),
+        problem: status.problem.clone(),
         membership: networks
             .find(|it| Some(it.name.as_str()) == network)
             .map(|network| network.membership.clone()),

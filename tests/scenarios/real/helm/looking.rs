@@ -54,7 +54,9 @@ async fn what_status_and_explain_say_is_what_the_pages_show() {
         .sees("all know each other", |status| {
             status.pointer("/networks/0/current") == Some(&json!(4))
                 && status["list"]["peers"] == 4
-                && node(status, "validator-1")["phase"] == "Ready"
+                && FIVE[..4]
+                    .iter()
+                    .all(|name| node(status, name)["phase"] == "Ready")
         })
         .await;
     let quiet = installation
@@ -94,6 +96,16 @@ async fn what_status_and_explain_say_is_what_the_pages_show() {
         let told = installation.says(&command).await;
         pages.show("docs/status.md", name, &told);
     }
+
+    let watching = "(sleep 3; kubectl annotate -n stellar stellarnode validator-4 peers.stellar.org/paused- > ended) & \
+                    timeout 9 kubectl stellar-peers status -n stellar -w";
+    let watched = installation.says(watching).await;
+    let looks: Vec<&str> = watched.split("Namespace:").skip(1).collect();
+    let is_paused = |look: &&str| look.contains("paused by annotation");
+    assert!(
+        is_paused(&looks[0]) && !looks.iter().all(is_paused),
+        "{watched}"
+    );
 
     installation.end_pods().await;
     installation

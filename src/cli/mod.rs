@@ -17,9 +17,9 @@ mod pause;
 mod render;
 mod run;
 
-pub use check::CheckArgs;
+pub use check::{CheckArgs, ReportFormat};
 pub use connect::ConnectArgs;
-pub use manifests::ManifestsArgs;
+pub use manifests::{ManifestsArgs, OutputFormat};
 pub use pause::PauseArgs;
 pub use render::{OtherThanRender, RenderArgs, RenderCommand, ValuesArgs};
 pub use run::RunArgs;
@@ -40,8 +40,8 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Merge the list into a copy of stellar-core's configuration: an init container's work.
     Render(RenderCommand),
-    /// Check an installation from inside the cluster.
-    Check(CheckArgs),
+    /// Check an installation: the cluster, the service, its webhook, the validators.
+    Check(Box<CheckArgs>),
     /// Print the `CustomResourceDefinition` of StellarNode.
     Crd(manifests::OutputArgs),
     /// Print the registration of the webhook.

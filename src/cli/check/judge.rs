@@ -1,0 +1,391 @@
+//! What one look at a namespace comes to, as values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::finding::{Check, Finding};
+use crate::{
+    api::names::STELLAR_PEERS,
+    domain::{
+        Decision, Policy, Snapshot,
+        discovery::Listing,
+        node::NodeName,
+        rollout::{Held, Verdict},
+        snapshot::parse_time,
+        survey::{Candidate, Skipped, Standing, candidates},
+    },
+};
+
+/// Names that are told of one kind of finding; of the rest their number.
+const NAMES_MAX: usize = 5;
+
+/// What of the installation its lists depend on.
+#[derive(Clone, Debug)]
+pub(super) struct Ours {
+    /// What its decisions depend on.
+    pub(super) policy: Policy,
+    /// It runs the loop, and writes.
+    pub(super) writes_lists: bool,
+    /// Its addresses are DNS names.
+    pub(super) uses_names: bool,
+    /// Under which name it writes is certain.
+    pub(super) is_writer_known: bool,
+}
+
+/// One look at a namespace.
+#[derive(Clone, Debug)]
+pub(super) struct Judged {
+    pub(super) namespace: String,
+    pub(super) snapshot: Snapshot,
+    /// As a service decides that has seen all of this for as long as the list is old.
+    pub(super) decision: Decision,
+    /// As one decides that has seen it just now.
+    pub(super) young: Decision,
+    /// StatefulSets that look like stellar-core and that nobody opted in or out.
+    pub(super) strangers: BTreeSet<NodeName>,
+}
+
+impl Judged {
+    fn candidates(&self) -> BTreeMap<&NodeName, &Candidate> {
+        candidates(&self.decision.survey).collect()
+    }
+
+    fn node(&self, name: &NodeName) -> String {
+        format!("{}/{name}", self.namespace)
+    }
+
+    fn object(&self, name: &NodeName) -> String {
+        let is_stellar_node = self.snapshot.stellar_nodes.contains_key(name);
+        let kind = if is_stellar_node {
+            "StellarNode"
+        } else {
+            "StatefulSet"
+        };
+        format!("{kind} {}", self.node(name))
+    }
+}
+
+/// How the stored list differs from what is there: addresses that are missing, and those too many. What only time can
+/// tell may be either way.
+pub(super) fn list_difference(judged: &Judged) -> Option<String> {
+    let wanted = judged.decision.list.as_ref()?;
+    let Some(stored) = &judged.snapshot.config_map else {
+        return Some("there is no list yet".to_owned());
+    };
+    let Some(text) = &stored.known_peers else {
+        return Some("it has no KNOWN_PEERS".to_owned());
+    };
+    let young = judged.young.list.as_ref().map(|list| &list.known_peers);
+    if *text == wanted.known_peers || Some(text) == young {
+        return None;
+    }
+    let (wanted, stored) = (lines(&wanted.known_peers), lines(text));
+    let told = |these: Vec<&str>, what: &str| {
+        (!these.is_empty()).then(|| format!("{what} {}", some(&these)))
+    };
+    let missing = told(wanted.difference(&stored).copied().collect(), "without");
+    let surplus = told(stored.difference(&wanted).copied().collect(), "with");
+    let parts: Vec<String> = [missing, surplus].into_iter().flatten().collect();
+    if parts.is_empty() {
+        return Some("its lines are not in order".to_owned());
+    }
+    Some(parts.join(", and "))
+}
+
+fn lines(text: &str) -> BTreeSet<&str> {
+    text.lines().collect()
+}
+
+/// The first few, and how many more.
+fn some(names: &[impl ToString]) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMES_MAX)
+        .map(ToString::to_string)
+        .collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    let shown = shown.join(", ");
+    if more == 0 {
+        shown
+    } else {
+        format!("{shown} and {more} more")
+    }
+}
+
+/// All that there is to say about a namespace. `is_settled`: the list's difference was the same twice.
+pub(super) fn findings(
+    judged: &Judged,
+    ours: &Ours,
+    is_settled: bool,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if judged.decision.list.is_some() {
+        findings.extend(whole(judged));
+        findings.extend(list(judged, ours, is_settled));
+    }
+    findings.extend(not_listed(judged));
+    findings.extend(not_ready(judged));
+    findings.extend(shared_seed(judged));
+    findings.extend(noticed(judged));
+    findings.extend(stuck(judged, ours, now));
+    findings.extend(not_opted_in(judged));
+    findings
+}
+
+fn whole(judged: &Judged) -> Option<Finding> {
+    let candidates = judged.candidates();
+    let ready = candidates.values().filter(|node| node.is_ready()).count();
+    let (namespace, count) = (&judged.namespace, candidates.len());
+    let plural = if count == 1 { "" } else { "s" };
+    let text = format!("{namespace}: {count} validator{plural}, {ready} Ready");
+    Some(Finding::pass(Check::Namespace, text).of(format!("Namespace {namespace}")))
+}
+
+fn list(judged: &Judged, ours: &Ours, is_settled: bool) -> Vec<Finding> {
+    let Judged {
+        namespace,
+        snapshot,
+        decision,
+        ..
+    } = judged;
+    let object = format!("ConfigMap {namespace}/{STELLAR_PEERS}");
+    let peers = decision.list.as_ref().map_or(0, |list| list.peers);
+    let plural = if peers == 1 { "" } else { "s" };
+    let mut findings = vec![match list_difference(judged) {
+        None => Finding::pass(
+            Check::ListCurrent,
+            format!("{namespace}: the list is what is there, {peers} peer{plural}"),
+        ),
+        Some(_) if !ours.writes_lists => Finding::skipped(
+            Check::ListCurrent,
+            format!("{namespace}: the service writes no list, by its flags"),
+        ),
+        Some(_) if !is_settled => Finding::skipped(
+            Check::ListCurrent,
+            format!("{namespace}: the list is changing just now"),
+        ),
+        Some(difference) => Finding::failed(
+            Check::ListCurrent,
+            format!("{namespace}: the list is not current: {difference}"),
+        )
+        .means("validators that start now are told of other peers than there are")
+        .fix("see whether somebody leads, and the service's log about this namespace"),
+    }];
+    let stored = snapshot.config_map.as_deref();
+    if stored.is_some_and(|stored| stored.immutable) {
+        let text = format!("{namespace}: the list is immutable");
+        let fix =
+            format!("kubectl -n {namespace} delete configmap {STELLAR_PEERS}; it is made anew");
+        let finding = Finding::failed(Check::ListImmutable, text);
+        findings.push(finding.means("it can't follow the validators").fix(fix));
+    }
+    let record = stored.and_then(|stored| stored.record.as_ref());
+    if let Some(Err(why)) = record {
+        let finding = Finding::failed(Check::ListRecord, format!("{namespace}: {why}"));
+        findings.push(
+            finding
+                .means("who is a member is not known: no running member is restarted until all are Ready")
+                .fix("nothing where it was edited: the service writes it anew; a newer stellar-peers where that wrote it"),
+        );
+    }
+    let writer = snapshot.foreign_writer(&ours.policy.writer);
+    if let Some(writer) = writer.filter(|_| ours.is_writer_known) {
+        let text = format!(
+            "{namespace}: the list was written by {writer}, not by {}",
+            ours.policy.writer
+        );
+        let finding = Finding::warning(Check::ListWriter, text);
+        findings.push(
+            finding
+                .means("while that installation is alive, this one leaves the namespace alone")
+                .fix("one of the two with other --namespaces, or uninstalled"),
+        );
+    }
+    let ready: Vec<&NodeName> = judged
+        .candidates()
+        .into_iter()
+        .filter(|(_, node)| node.is_ready())
+        .map(|(name, _)| name)
+        .collect();
+    let is_empty = stored
+        .and_then(|it| it.known_peers.as_ref())
+        .is_some_and(String::is_empty);
+    if is_empty && !ready.is_empty() && ours.writes_lists {
+        let text = format!(
+            "{namespace}: nobody is listed, though {} can be reached",
+            some(&ready)
+        );
+        let finding = Finding::failed(Check::ListEmpty, text);
+        findings.push(
+            finding
+                .means("validators that start now know of nobody")
+                .fix("see why each is left out under `not-listed`, and the service's log"),
+        );
+    }
+    findings.into_iter().map(|it| it.of(&object)).collect()
+}
+
+/// Those that never will be a peer as they are. Who is down, or new, is no fault.
+fn not_listed(judged: &Judged) -> Vec<Finding> {
+    let of_standing = judged
+        .decision
+        .survey
+        .iter()
+        .filter_map(|(name, standing)| match standing {
+            Standing::Out(why @ Skipped::NoStellarNode) => Some((name, why)),
+            _ => None,
+        });
+    let listings = judged.decision.discovery.listings.iter();
+    let of_listing = listings.filter_map(|(name, listing)| match listing {
+        Listing::Skipped(why @ (Skipped::InvalidPort(_) | Skipped::OnlyIpv6)) => Some((name, why)),
+        _ => None,
+    });
+    let told: BTreeMap<&NodeName, &Skipped> = of_standing.chain(of_listing).collect();
+    told.into_iter()
+        .map(|(name, why)| {
+            let text = format!("{} is in no list: {why}", judged.node(name));
+            Finding::warning(Check::NotListed, text)
+                .of(judged.object(name))
+                .means("no other validator is told of it")
+                .fix("what the reason says")
+        })
+        .collect()
+}
+
+fn not_ready(judged: &Judged) -> Option<Finding> {
+    let down: Vec<&NodeName> = judged
+        .candidates()
+        .into_iter()
+        .filter(|(_, node)| !node.is_ready())
+        .map(|(name, _)| name)
+        .collect();
+    if down.is_empty() {
+        return None;
+    }
+    let namespace = &judged.namespace;
+    let verb = if down.len() == 1 { "is" } else { "are" };
+    let text = format!("{namespace}: {} {verb} not Ready", some(&down));
+    let finding = Finding::warning(Check::NotReady, text)
+        .of(format!("Namespace {namespace}"))
+        .means("while a member is down, the restart of others waits")
+        .fix(format!("kubectl -n {namespace} describe pod, and its log"));
+    Some(finding)
+}
+
+fn shared_seed(judged: &Judged) -> Vec<Finding> {
+    let candidates = judged.candidates().into_iter();
+    let shared = candidates.filter(|(_, node)| node.stateful_set.replicas > 1);
+    shared
+        .map(|(name, node)| {
+            let replicas = node.stateful_set.replicas;
+            let pods = if replicas == 2 {
+                "both".to_owned()
+            } else {
+                format!("all {replicas}")
+            };
+            let text = format!(
+                "{}: {replicas} replicas, one seed: {pods} pods would validate as the same node",
+                judged.node(name)
+            );
+            Finding::failed(Check::SharedSeed, text)
+                .of(format!("StatefulSet {}", judged.node(name)))
+                .means("it contradicts itself, and others count that as a fault of the node")
+                .fix("one release, or one StellarNode, for each validator")
+        })
+        .collect()
+}
+
+/// What the planner tells as Events.
+fn noticed(judged: &Judged) -> Vec<Finding> {
+    let notices = judged.decision.plan.notices.iter();
+    notices
+        .filter_map(|notice| {
+            let (check, means, fix) = match notice.reason {
+                "NotRendered" => (
+                    Check::NotRendered,
+                    "stellar-core reads its own file alone, and so knows nothing of the list",
+                    "docs/injection.md has the way out for each reason",
+                ),
+                "QuorumUnreadable" => (
+                    Check::QuorumUnreadable,
+                    "its restart is not held back for what its quorum set tolerates",
+                    "a quorum set as stellar-core reads it",
+                ),
+                _ => return None,
+            };
+            let text = format!("{}: {}", judged.node(&notice.node), notice.note);
+            let finding = Finding::warning(check, text).of(judged.object(&notice.node));
+            Some(finding.means(means).fix(fix))
+        })
+        .collect()
+}
+
+/// Restarts of ours that have not come to their end in time: everybody else of the network waits for them.
+fn stuck(judged: &Judged, ours: &Ours, now: Timestamp) -> Vec<Finding> {
+    let named = judged
+        .decision
+        .plan
+        .verdicts
+        .values()
+        .filter_map(|it| match it {
+            Verdict::Held(_, Held::Stuck(name)) => Some(name),
+            _ => None,
+        });
+    let mut names: BTreeSet<&NodeName> = named.collect();
+    let after = SignedDuration::try_from(ours.policy.stuck_after).unwrap_or(SignedDuration::MAX);
+    let notes = judged
+        .snapshot
+        .config_map
+        .as_deref()
+        .map(|it| &it.notes.restarts.0);
+    for (name, node) in judged.candidates() {
+        let set = &node.stateful_set;
+        let restarted = set.template.restarted_at.as_deref().and_then(parse_time);
+        let is_late = restarted.is_some_and(|at| now.duration_since(at) > after);
+        let record = notes.and_then(|notes| notes.get(name.as_str()));
+        let is_open = record.is_some_and(|it| it.is_of(&set.uid) && !it.came_up);
+        if is_late && is_open && !node.is_settled() {
+            names.insert(name);
+        }
+    }
+    names
+        .into_iter()
+        .map(|name| {
+            let text = format!(
+                "{}: its restart does not come to its end",
+                judged.node(name)
+            );
+            Finding::failed(Check::StuckRestart, text)
+                .of(format!("StatefulSet {}", judged.node(name)))
+                .means("nobody else of its network is restarted before it is repaired")
+                .fix(format!(
+                    "kubectl -n {} describe pod, and its log",
+                    judged.namespace
+                ))
+        })
+        .collect()
+}
+
+/// No fault: nobody asked for them.
+fn not_opted_in(judged: &Judged) -> Option<Finding> {
+    let strangers: Vec<&NodeName> = judged.strangers.iter().collect();
+    let namespace = &judged.namespace;
+    let first = strangers.first()?;
+    let (looks, are) = if strangers.len() == 1 {
+        ("looks", "is")
+    } else {
+        ("look", "are")
+    };
+    let text = format!(
+        "{namespace}: {} {looks} like stellar-core and {are} not opted in",
+        some(&strangers)
+    );
+    let finding = Finding::skipped(Check::NotOptedIn, text)
+        .of(format!("StatefulSet {namespace}/{first}"))
+        .fix(
+            "label peers.stellar.org/inject: enabled on its pod template, where it is a validator",
+        );
+    Some(finding)
+}

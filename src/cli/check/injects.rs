@@ -19,10 +19,17 @@ use crate::{
 /// An API server notices a new registration within a moment.
 const ANOTHER_TRY: Duration = Duration::from_secs(1);
 
-/// What is created for a try. Its name is longer than that of a validator that anybody would run.
+/// What is created for a try: as careful as the profile `restricted` wants it, and with a configuration into which the
+/// list can be merged. Its name is one that nobody else would give.
 fn example(namespace: &str, salt: &str) -> Value {
     let name = format!("stellar-peers-check-{salt}");
     let labels = json!({"app": name});
+    let container = json!({
+        "name": "stellar-core", "image": "stellar-core",
+        "args": ["run", "--conf", "/config/stellar-core.cfg"],
+        "volumeMounts": [{"name": "config", "mountPath": "/config"}],
+        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+    });
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": name, "namespace": namespace, "labels": {"app": name, INJECT: INJECT_ENABLED}},
@@ -35,10 +42,8 @@ fn example(namespace: &str, salt: &str) -> Value {
                         "runAsNonRoot": true, "runAsUser": 10000, "fsGroup": 10000,
                         "seccompProfile": {"type": "RuntimeDefault"},
                     },
-                    "containers": [{
-                        "name": "stellar-core", "image": "stellar-core",
-                        "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-                    }],
+                    "containers": [container],
+                    "volumes": [{"name": "config", "configMap": {"name": name}}],
                 },
             },
         },

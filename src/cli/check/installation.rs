@@ -80,8 +80,10 @@ pub(super) async fn registration(client: &Client, name: Option<&str>) -> Registr
 pub(super) struct Installation {
     /// Its namespace.
     pub(super) namespace: String,
-    /// Its Service, where there is one to ask about.
+    /// Its Service.
     pub(super) service: String,
+    /// It is certain that there is no such Service.
+    pub(super) lacks_service: bool,
     /// The account of its pods, or why that isn't known.
     pub(super) account: Result<String, String>,
     /// How it runs, or why that isn't known.
@@ -95,10 +97,11 @@ impl Installation {
     }
 }
 
-/// Finds the service. `own` is the namespace that was given.
+/// Finds the service. `own` is the namespace that was given, `http_address` an address of its Service, or another.
 pub(super) async fn find(
     client: &Client,
     own: Option<&str>,
+    http_address: Option<&str>,
     registration: &Registration,
 ) -> (Installation, Finding) {
     let named = registration.service();
@@ -110,12 +113,19 @@ pub(super) async fn find(
     let (namespace, how) = locate(own, named, &leases, client.default_namespace());
     let service = match named {
         Some((of, name)) if of == namespace => name.to_owned(),
-        _ => STELLAR_PEERS.to_owned(),
+        _ => http_address
+            .and_then(|address| service_of(address, &namespace))
+            .unwrap_or(STELLAR_PEERS)
+            .to_owned(),
     };
     let template = template(client, &namespace, &service).await;
     let installation = Installation {
-        account: template.as_ref().map(account).map_err(Clone::clone),
-        runs_with: template.and_then(|pod| {
+        lacks_service: template.as_ref().is_err_and(|hidden| hidden.is_absent),
+        account: template
+            .as_ref()
+            .map(account)
+            .map_err(|hidden| hidden.why.clone()),
+        runs_with: template.map_err(|hidden| hidden.why).and_then(|pod| {
             let container = pod.containers.first();
             let container = container.ok_or("its pods have no container")?;
             flags::of(container, &namespace)
@@ -150,30 +160,53 @@ fn locate(
     }
 }
 
+/// The Service of `<service>.<namespace>.svc:<port>`.
+fn service_of<'a>(address: &'a str, namespace: &str) -> Option<&'a str> {
+    let (host, _) = address.split_once(':').unwrap_or((address, ""));
+    let (service, place) = host.split_once('.')?;
+    let place = place.strip_prefix(namespace)?;
+    place.starts_with(".svc").then_some(service)
+}
+
+/// Why it isn't known how the service runs.
+struct Hidden {
+    why: String,
+    /// There is no Service.
+    is_absent: bool,
+}
+
+impl From<Unseen> for Hidden {
+    fn from(unseen: Unseen) -> Self {
+        Self {
+            why: unseen.to_string(),
+            is_absent: false,
+        }
+    }
+}
+
 /// The pods behind the Service, as they are made.
-async fn template(client: &Client, namespace: &str, service: &str) -> Result<PodSpec, String> {
-    let all = ListParams::default();
+async fn template(client: &Client, namespace: &str, service: &str) -> Result<PodSpec, Hidden> {
     let what = format!("Service {namespace}/{service}");
     let services = Api::<Service>::namespaced(client.clone(), namespace);
-    let found = ask("get", &what, services.get_opt(service)).await;
-    let found = found.map_err(|unseen| unseen.to_string())?;
-    let found = found.ok_or_else(|| format!("there is no {what}"))?;
+    let found = ask("get", &what, services.get_opt(service)).await?;
+    let found = found.ok_or_else(|| Hidden {
+        why: format!("there is no {what}"),
+        is_absent: true,
+    })?;
     let selector = found.spec.and_then(|spec| spec.selector);
     let selector = selector.unwrap_or_default();
-    if selector.is_empty() {
-        return Err(format!("{what} selects no pods"));
-    }
+    let has_labels = |labels: Option<&BTreeMap<String, String>>| {
+        labels.is_some_and(|labels| selector.iter().all(|(k, v)| labels.get(k) == Some(v)))
+    };
+    let all = ListParams::default();
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let what = format!("Deployments in {namespace}");
-    // Whoever may see only one of the two kinds is told of the pods.
-    let deployments = ask("list", &what, deployments.list(&all)).await;
+    let listed = format!("Deployments in {namespace}");
+    let deployments = ask("list", &listed, deployments.list(&all)).await;
+    // Whoever may see only one of the two kinds is told of the other.
     let deployments = deployments.map(|list| list.items).unwrap_or_default();
     let templates = deployments
         .into_iter()
         .filter_map(|it| Some(it.spec?.template));
-    let has_labels = |labels: Option<&BTreeMap<String, String>>| {
-        labels.is_some_and(|labels| selector.iter().all(|(k, v)| labels.get(k) == Some(v)))
-    };
     let mut templates = templates.filter(|template| {
         has_labels(template.metadata.as_ref().and_then(|it| it.labels.as_ref()))
     });
@@ -181,14 +214,16 @@ async fn template(client: &Client, namespace: &str, service: &str) -> Result<Pod
         return Ok(spec);
     }
     let pods = Api::<Pod>::namespaced(client.clone(), namespace);
-    let what = format!("pods in {namespace}");
-    let pods = ask("list", &what, pods.list(&all)).await;
-    let pods = pods.map_err(|unseen| unseen.to_string())?.items;
+    let listed = format!("pods in {namespace}");
+    let pods = ask("list", &listed, pods.list(&all)).await?.items;
     let mut pods = pods
         .into_iter()
         .filter(|pod| has_labels(pod.metadata.labels.as_ref()));
     let spec = pods.find_map(|pod| pod.spec);
-    spec.ok_or_else(|| format!("there are no pods behind Service {namespace}/{service}"))
+    spec.ok_or_else(|| Hidden {
+        why: format!("there are no pods behind {what}"),
+        is_absent: false,
+    })
 }
 
 fn account(pod: &PodSpec) -> String {
@@ -241,5 +276,19 @@ mod tests {
         assert_eq!(place(None, None, &lease), "leased");
         assert_eq!(place(None, None, &two), "context");
         assert_eq!(place(None, None, &[]), "context");
+    }
+
+    #[test]
+    fn a_service_is_known_by_its_address_within_the_cluster() {
+        assert_eq!(service_of("a.ops.svc:8080", "ops"), Some("a"));
+        assert_eq!(service_of("a.ops.svc.cluster.local:8080", "ops"), Some("a"));
+        for other in [
+            "a.other.svc:8080",
+            "127.0.0.1:8080",
+            "localhost",
+            "a.opsx.svc:1",
+        ] {
+            assert_eq!(service_of(other, "ops"), None, "{other}");
+        }
     }
 }

@@ -144,7 +144,8 @@ async fn checked(client: &Client, args: &CheckArgs, clock: Clock, report: &mut R
         false => installation::registration(client, args.webhook_configuration.as_deref()).await,
     };
     let own = args.own_namespace.as_deref();
-    let (installation, found) = installation::find(client, own, &registration).await;
+    let (installation, found) =
+        installation::find(client, own, args.http_address.as_deref(), &registration).await;
     if matches!(registration, Registration::Missing(_))
         && installation.known().is_some_and(|runs| !runs.webhook)
     {

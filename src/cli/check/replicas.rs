@@ -60,6 +60,19 @@ pub(super) fn finding(
             "the webhook is registered by URL: how many replicas are behind that can't be seen";
         return Finding::skipped(Check::Replicas, by_url);
     }
+    if installation.lacks_service {
+        let none = format!("there is no Service {namespace}/{service}");
+        if registration.service().is_none() {
+            return Finding::skipped(Check::Replicas, none);
+        }
+        let named = Finding::failed(
+            Check::Replicas,
+            format!("{none}, which the registration names"),
+        );
+        return named
+            .means("the API server reaches no webhook: new validators start without a list")
+            .fix("`helm upgrade` the chart, or delete the registration that an installation has left behind");
+    }
     let finding = match count {
         Ok(0) => Finding::failed(Check::Replicas, "no replica is ready")
             .means("no list is written, nobody is restarted, and new validators start without a list")

@@ -236,6 +236,12 @@ fn finding(installation: &Installation, how: &str) -> Finding {
         namespace, service, ..
     } = installation;
     let of_service = |finding: Finding| finding.of(format!("Service {namespace}/{service}"));
+    if installation.lacks_service {
+        let text = format!("there is no Service {namespace}/{service} ({how})");
+        return Finding::skipped(Check::Installation, text)
+            .means("it is not installed, or somewhere else, or runs outside of the cluster")
+            .fix("--own-namespace with the namespace in which it is");
+    }
     match (&installation.account, &installation.runs_with) {
         (Ok(account), Ok(runs_with)) => of_service(Finding::pass(
             Check::Installation,

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::finding::{Check, Finding};
-use crate::{
-    api::names::STELLAR_PEERS,
-    domain::{
-        Decision, Policy, Snapshot,
-        discovery::Listing,
-        node::NodeName,
-        rollout::{Held, Verdict},
-        snapshot::parse_time,
-        survey::{Candidate, Skipped, Standing, candidates},
-    },
+use super::{
+    finding::{Check, Finding},
+    list,
+};
+use crate::domain::{
+    Decision, Policy, Snapshot,
+    discovery::Listing,
+    node::NodeName,
+    rollout::{Held, Verdict},
+    snapshot::parse_time,
+    survey::{Candidate, Skipped, Standing, candidates},
 };
 
 /// Names that are told of one kind of finding; of the rest their number.
@@ -29,6 +29,8 @@ pub(super) struct Ours {
     pub(super) writes_lists: bool,
     /// Its addresses are DNS names.
     pub(super) uses_names: bool,
+    /// The above is how it runs, and not what is assumed.
+    pub(super) is_known: bool,
     /// Under which name it writes is certain.
     pub(super) is_writer_known: bool,
 }
@@ -47,7 +49,8 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    fn candidates(&self) -> BTreeMap<&NodeName, &Candidate> {
+    /// Those that count.
+    pub(super) fn candidates(&self) -> BTreeMap<&NodeName, &Candidate> {
         candidates(&self.decision.survey).collect()
     }
 
@@ -66,39 +69,8 @@ impl Judged {
     }
 }
 
-/// How the stored list differs from what is there: addresses that are missing, and those too many. What only time can
-/// tell may be either way.
-pub(super) fn list_difference(judged: &Judged) -> Option<String> {
-    let wanted = judged.decision.list.as_ref()?;
-    let Some(stored) = &judged.snapshot.config_map else {
-        return Some("there is no list yet".to_owned());
-    };
-    let Some(text) = &stored.known_peers else {
-        return Some("it has no KNOWN_PEERS".to_owned());
-    };
-    let young = judged.young.list.as_ref().map(|list| &list.known_peers);
-    if *text == wanted.known_peers || Some(text) == young {
-        return None;
-    }
-    let (wanted, stored) = (lines(&wanted.known_peers), lines(text));
-    let told = |these: Vec<&str>, what: &str| {
-        (!these.is_empty()).then(|| format!("{what} {}", some(&these)))
-    };
-    let missing = told(wanted.difference(&stored).copied().collect(), "without");
-    let surplus = told(stored.difference(&wanted).copied().collect(), "with");
-    let parts: Vec<String> = [missing, surplus].into_iter().flatten().collect();
-    if parts.is_empty() {
-        return Some("its lines are not in order".to_owned());
-    }
-    Some(parts.join(", and "))
-}
-
-fn lines(text: &str) -> BTreeSet<&str> {
-    text.lines().collect()
-}
-
 /// The first few, and how many more.
-fn some(names: &[impl ToString]) -> String {
+pub(super) fn some(names: &[impl ToString]) -> String {
     let shown: Vec<String> = names
         .iter()
         .take(NAMES_MAX)
@@ -122,8 +94,8 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     if judged.decision.list.is_some() {
-        findings.extend(whole(judged));
-        findings.extend(list(judged, ours, is_settled));
+        findings.push(whole(judged));
+        findings.extend(list::findings(judged, ours, is_settled));
     }
     findings.extend(not_listed(judged));
     findings.extend(not_ready(judged));
@@ -131,100 +103,21 @@ pub(super) fn findings(
     findings.extend(noticed(judged));
     findings.extend(stuck(judged, ours, now));
     findings.extend(not_opted_in(judged));
+    if findings.is_empty() {
+        let namespace = &judged.namespace;
+        let none = Finding::pass(Check::Namespace, format!("{namespace}: no validators"));
+        findings.push(none.of(format!("Namespace {namespace}")));
+    }
     findings
 }
 
-fn whole(judged: &Judged) -> Option<Finding> {
+fn whole(judged: &Judged) -> Finding {
     let candidates = judged.candidates();
     let ready = candidates.values().filter(|node| node.is_ready()).count();
     let (namespace, count) = (&judged.namespace, candidates.len());
     let plural = if count == 1 { "" } else { "s" };
     let text = format!("{namespace}: {count} validator{plural}, {ready} Ready");
-    Some(Finding::pass(Check::Namespace, text).of(format!("Namespace {namespace}")))
-}
-
-fn list(judged: &Judged, ours: &Ours, is_settled: bool) -> Vec<Finding> {
-    let Judged {
-        namespace,
-        snapshot,
-        decision,
-        ..
-    } = judged;
-    let object = format!("ConfigMap {namespace}/{STELLAR_PEERS}");
-    let peers = decision.list.as_ref().map_or(0, |list| list.peers);
-    let plural = if peers == 1 { "" } else { "s" };
-    let mut findings = vec![match list_difference(judged) {
-        None => Finding::pass(
-            Check::ListCurrent,
-            format!("{namespace}: the list is what is there, {peers} peer{plural}"),
-        ),
-        Some(_) if !ours.writes_lists => Finding::skipped(
-            Check::ListCurrent,
-            format!("{namespace}: the service writes no list, by its flags"),
-        ),
-        Some(_) if !is_settled => Finding::skipped(
-            Check::ListCurrent,
-            format!("{namespace}: the list is changing just now"),
-        ),
-        Some(difference) => Finding::failed(
-            Check::ListCurrent,
-            format!("{namespace}: the list is not current: {difference}"),
-        )
-        .means("validators that start now are told of other peers than there are")
-        .fix("see whether somebody leads, and the service's log about this namespace"),
-    }];
-    let stored = snapshot.config_map.as_deref();
-    if stored.is_some_and(|stored| stored.immutable) {
-        let text = format!("{namespace}: the list is immutable");
-        let fix =
-            format!("kubectl -n {namespace} delete configmap {STELLAR_PEERS}; it is made anew");
-        let finding = Finding::failed(Check::ListImmutable, text);
-        findings.push(finding.means("it can't follow the validators").fix(fix));
-    }
-    let record = stored.and_then(|stored| stored.record.as_ref());
-    if let Some(Err(why)) = record {
-        let finding = Finding::failed(Check::ListRecord, format!("{namespace}: {why}"));
-        findings.push(
-            finding
-                .means("who is a member is not known: no running member is restarted until all are Ready")
-                .fix("nothing where it was edited: the service writes it anew; a newer stellar-peers where that wrote it"),
-        );
-    }
-    let writer = snapshot.foreign_writer(&ours.policy.writer);
-    if let Some(writer) = writer.filter(|_| ours.is_writer_known) {
-        let text = format!(
-            "{namespace}: the list was written by {writer}, not by {}",
-            ours.policy.writer
-        );
-        let finding = Finding::warning(Check::ListWriter, text);
-        findings.push(
-            finding
-                .means("while that installation is alive, this one leaves the namespace alone")
-                .fix("one of the two with other --namespaces, or uninstalled"),
-        );
-    }
-    let ready: Vec<&NodeName> = judged
-        .candidates()
-        .into_iter()
-        .filter(|(_, node)| node.is_ready())
-        .map(|(name, _)| name)
-        .collect();
-    let is_empty = stored
-        .and_then(|it| it.known_peers.as_ref())
-        .is_some_and(String::is_empty);
-    if is_empty && !ready.is_empty() && ours.writes_lists {
-        let text = format!(
-            "{namespace}: nobody is listed, though {} can be reached",
-            some(&ready)
-        );
-        let finding = Finding::failed(Check::ListEmpty, text);
-        findings.push(
-            finding
-                .means("validators that start now know of nobody")
-                .fix("see why each is left out under `not-listed`, and the service's log"),
-        );
-    }
-    findings.into_iter().map(|it| it.of(&object)).collect()
+    Finding::pass(Check::Namespace, text).of(format!("Namespace {namespace}"))
 }
 
 /// Those that never will be a peer as they are. Who is down, or new, is no fault.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     ask::{Unseen, ask, ask_raw},
-    definition::{self, NAME, PortField},
+    definition::{self, NAME},
     finding::{Check, Finding},
 };
 
@@ -24,7 +24,11 @@ pub(super) async fn look(client: &Client, fix: bool) -> Vec<Finding> {
     let seen = read(client).await;
     let definition = match seen {
         Ok(definition) => definition,
-        Err(unseen) if unseen.is_forbidden() => return served_at_all(client, &unseen).await,
+        Err(unseen) if unseen.is_forbidden() => {
+            let mut findings = served_at_all(client, &unseen).await;
+            findings.extend(fix.then(|| refusal(&unseen)));
+            return findings;
+        }
         Err(unseen) => return vec![Finding::unseen(Check::Kind, &unseen)],
     };
     let mends = definition
@@ -32,7 +36,7 @@ pub(super) async fn look(client: &Client, fix: bool) -> Vec<Finding> {
         .is_some_and(|it| definition::patch(it).is_some());
     match definition {
         Some(definition) if fix && mends => mend(client, definition).await,
-        definition => definition::findings(definition.as_ref()),
+        definition => definition::findings(definition.as_ref(), &[]),
     }
 }
 
@@ -70,8 +74,8 @@ async fn served_at_all(client: &Client, refused: &Unseen) -> Vec<Finding> {
         Ok(list) if list.resources.iter().any(|it| it.name == "stellarnodes") => {
             Finding::pass(Check::Kind, "StellarNode v1alpha1 is served")
         }
-        Ok(_) => return definition::findings(None),
-        Err(unseen) if unseen.code == 404 => return definition::findings(None),
+        Ok(_) => return definition::findings(None, &[]),
+        Err(unseen) if unseen.code == 404 => return definition::findings(None, &[]),
         Err(unseen) => Finding::unseen(Check::Kind, &unseen),
     };
     vec![kind, Finding::unseen(Check::PeerPort, refused)]
@@ -97,23 +101,26 @@ async fn mend(client: &Client, mut definition: Value) -> Vec<Finding> {
         let before = definition;
         definition = match read(client).await {
             Ok(Some(now)) => now,
-            Ok(None) => return definition::findings(None),
+            Ok(None) => return definition::findings(None, &[]),
             Err(unseen) => return vec![Finding::unseen(Check::PeerPort, &unseen)],
         };
         let moved_on =
             before["metadata"]["resourceVersion"] != definition["metadata"]["resourceVersion"];
         match refused {
-            None => return mended(&before, &definition),
+            None => {
+                let mended = definition::pruning(&before);
+                return definition::findings(Some(&definition), &mended);
+            }
             // Somebody else wrote in between: the test of the patch failed.
             Some(_) if moved_on && attempt < ATTEMPTS => {}
             Some(unseen) => {
-                let mut findings = definition::findings(Some(&definition));
+                let mut findings = definition::findings(Some(&definition), &[]);
                 findings.push(refusal(&unseen));
                 return findings;
             }
         }
     }
-    definition::findings(Some(&definition))
+    definition::findings(Some(&definition), &[])
 }
 
 fn refusal(unseen: &Unseen) -> Finding {
@@ -121,24 +128,4 @@ fn refusal(unseen: &Unseen) -> Finding {
     refused
         .means("the definition is as it was")
         .fix("--fix with an account that may change CustomResourceDefinitions")
-}
-
-fn mended(before: &Value, after: &Value) -> Vec<Finding> {
-    let was_pruned: Vec<String> = definition::versions(before)
-        .into_iter()
-        .filter(|it| matches!(it.port, PortField::Pruned(_)))
-        .map(|it| it.name)
-        .collect();
-    let mut findings = definition::findings(Some(after));
-    for finding in &mut findings {
-        let name = finding.text.split(' ').next().unwrap_or_default();
-        if finding.check == Check::PeerPort && was_pruned.iter().any(|it| it == name) {
-            finding.text += if finding.outcome == super::finding::Outcome::Pass {
-                ": added by --fix, and read again"
-            } else {
-                ", though --fix has added it: whoever keeps the definition has put it back"
-            };
-        }
-    }
-    findings
 }

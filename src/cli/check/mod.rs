@@ -6,6 +6,7 @@
 mod api_server;
 mod ask;
 mod certificate;
+mod checkup;
 mod definition;
 mod finding;
 mod flags;
@@ -14,8 +15,10 @@ mod installation;
 mod judge;
 mod lease;
 mod life;
+mod list;
 mod mend;
 mod namespaces;
+mod needs;
 mod readiness;
 mod registered;
 mod replicas;
@@ -26,21 +29,10 @@ mod validators;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use futures::{StreamExt, stream};
-use kube::Client;
 
-use self::{
-    ask::Unseen,
-    certificate::Viewpoint,
-    finding::{Check, Finding, Outcome, Report},
-    installation::{Installation, Registration},
-    judge::Ours,
-};
+use self::finding::{Outcome, Report};
 use super::{ConnectArgs, Failed, OutputFormat, manifests};
-use crate::{clock::Clock, domain::Policy, observe::error_chain};
-
-/// Namespaces looked at at once.
-const NAMESPACES_AT_ONCE: usize = 4;
+use crate::{app::parse_namespace, clock::Clock, observe::error_chain};
 
 /// How a report is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -64,11 +56,12 @@ pub struct CheckArgs {
         long,
         env = "STELLAR_PEERS_NAMESPACE",
         value_delimiter = ',',
-        value_name = "NAME,…"
+        value_name = "NAME,…",
+        value_parser = parse_namespace
     )]
     pub namespace: Vec<String>,
     /// Namespace of the service; where not set, as the registration says, else where its Lease is.
-    #[arg(long, env = "STELLAR_PEERS_OWN_NAMESPACE", value_name = "NAME")]
+    #[arg(long, env = "STELLAR_PEERS_OWN_NAMESPACE", value_name = "NAME", value_parser = parse_namespace)]
     pub own_namespace: Option<String>,
     /// Registration of the webhook; where not set stellar-peers, or the only one there is.
     #[arg(long, env = "STELLAR_PEERS_WEBHOOK_CONFIGURATION", value_name = "NAME")]
@@ -98,11 +91,13 @@ pub struct CheckArgs {
 /// # Errors
 /// [`Failed`] where one failed, or standard output is closed.
 pub(super) async fn run(args: &CheckArgs) -> Result<(), Failed> {
-    let mut report = Report::default();
-    match args.connect.client().await {
-        Ok(client) => checked(&client, args, Clock::system(), &mut report).await,
-        Err(error) => report.add([api_server::unreachable(&error_chain(&error))]),
-    }
+    let report = match args.connect.client().await {
+        Ok(client) => checkup::look(&client, args, Clock::system()).await,
+        Err(error) => {
+            let findings = vec![api_server::unreachable(&error_chain(&error))];
+            Report { findings }
+        }
+    };
     print(&report, args.output)?;
     verdict(&report)
 }
@@ -132,162 +127,12 @@ fn verdict(report: &Report) -> Result<(), Failed> {
     }
 }
 
-async fn checked(client: &Client, args: &CheckArgs, clock: Clock, report: &mut Report) {
-    let (findings, goes_on) = api_server::findings(&api_server::look(client).await);
-    report.add(findings);
-    if !goes_on {
-        return;
-    }
-    report.add(mend::look(client, args.fix).await);
-    let mut registration = match args.no_webhook {
-        true => Registration::NotAsked,
-        false => installation::registration(client, args.webhook_configuration.as_deref()).await,
-    };
-    let own = args.own_namespace.as_deref();
-    let (installation, found) =
-        installation::find(client, own, args.http_address.as_deref(), &registration).await;
-    if matches!(registration, Registration::Missing(_))
-        && installation.known().is_some_and(|runs| !runs.webhook)
-    {
-        registration = Registration::NotAsked;
-    }
-    report.add([found]);
-    let replicas = service(client, args, &installation, &registration, clock, report).await;
-    let chosen = namespaces::choose(
-        client,
-        &args.namespace,
-        &limits(&installation, &registration),
-    )
-    .await;
-    webhook(
-        client,
-        args,
-        &registration,
-        &replicas,
-        &chosen.namespaces,
-        clock,
-        report,
-    )
-    .await;
-    report.add(chosen.finding);
-    let ours = &ours(&installation, &registration);
-    let looks = stream::iter(chosen.namespaces.iter());
-    let looks = looks.map(|namespace| validators::look(client, namespace, ours, clock));
-    let found: Vec<Vec<Finding>> = looks.buffered(NAMESPACES_AT_ONCE).collect().await;
-    report.add(found.into_iter().flatten());
-}
-
-/// Gives how many replicas are ready.
-async fn service(
-    client: &Client,
-    args: &CheckArgs,
-    installation: &Installation,
-    registration: &Registration,
-    clock: Clock,
-    report: &mut Report,
-) -> Result<usize, Unseen> {
-    report.add([lease::look(client, installation, || clock.now().wall).await]);
-    let replicas = replicas::count(client, installation).await;
-    report.add([replicas::finding(&replicas, installation, registration)]);
-    report.add([rights::look(client, installation).await]);
-    if let Some(address) = &args.http_address {
-        report.add([readiness::look(address).await]);
-    }
-    replicas
-}
-
-async fn webhook(
-    client: &Client,
-    args: &CheckArgs,
-    registration: &Registration,
-    replicas: &Result<usize, Unseen>,
-    namespaces: &std::collections::BTreeSet<String>,
-    clock: Clock,
-    report: &mut Report,
-) {
-    let found = match registration {
-        Registration::Found(found) => found,
-        Registration::NotAsked => {
-            report.add([Finding::skipped(
-                Check::Registered,
-                "there is to be no webhook",
-            )]);
-            return;
-        }
-        Registration::Missing(name) => {
-            let missing = Finding::failed(
-                Check::Registered,
-                format!("there is no registration {name}"),
-            );
-            report.add([missing
-                .means("the API server calls no webhook: new validators start without a list")
-                .fix("webhook.enabled=true in the chart's values, `stellar-peers manifests`, or --webhook-configuration")]);
-            return;
-        }
-        Registration::Unseen(unseen) => {
-            report.add([Finding::unseen(Check::Registered, unseen)]);
-            return;
-        }
-    };
-    let from = Viewpoint {
-        address: args.webhook_address.clone(),
-        in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
-    };
-    let now = clock.now().wall;
-    report.add(registered::findings(found, replicas, now));
-    report.add(certificate::look(found, &from, now).await);
-    let default = client.default_namespace().to_owned();
-    let named = registered::named_namespaces(found).unwrap_or_default();
-    let mut tries = args
-        .namespace
-        .iter()
-        .chain(namespaces)
-        .chain([&default])
-        .chain(&named);
-    report.add([
-        match tries.find(|namespace| registered::serves(found, namespace)) {
-            Some(namespace) => injects::look(client, namespace, clock).await,
-            None => Finding::skipped(
-                Check::Injects,
-                "the webhook is called in no namespace that is looked at",
-            ),
-        },
-    ]);
-}
-
-/// The namespaces to which the service is limited, as far as that can be told.
-fn limits(installation: &Installation, registration: &Registration) -> Vec<String> {
-    match (installation.known(), registration) {
-        (Some(runs), _) => runs.namespaces.clone(),
-        (None, Registration::Found(found)) => {
-            registered::named_namespaces(found).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn ours(installation: &Installation, registration: &Registration) -> Ours {
-    let runs = installation.known();
-    let writer = format!(
-        "{}/{}",
-        installation.namespace,
-        crate::api::names::STELLAR_PEERS
-    );
-    let policy = runs.map(|runs| runs.policy.clone());
-    Ours {
-        policy: policy.unwrap_or_else(|| Policy {
-            writer,
-            ..Policy::default()
-        }),
-        writes_lists: runs.is_none_or(|runs| runs.discovery && !runs.dry_run),
-        uses_names: runs.is_some_and(flags::RunsWith::uses_names),
-        is_writer_known: runs.is_some() || registration.service().is_some(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        finding::{Check, Finding},
+        *,
+    };
 
     #[test]
     fn only_a_failed_check_makes_the_program_fail() {
@@ -308,7 +153,7 @@ mod tests {
 mod stories {
     use clap::Parser;
 
-    use super::*;
+    use super::{finding::Check, *};
     use crate::sandbox::{Fault, Sandbox};
 
     #[derive(Parser)]
@@ -319,15 +164,7 @@ mod stories {
 
     async fn report(sandbox: &Sandbox, line: &[&str]) -> Report {
         let Line { args } = Line::parse_from(["check"].iter().chain(line));
-        let mut report = Report::default();
-        checked(
-            &sandbox.client("a-person"),
-            &args,
-            Clock::system(),
-            &mut report,
-        )
-        .await;
-        report
+        checkup::look(&sandbox.client("a-person"), &args, Clock::system()).await
     }
 
     #[tokio::test(start_paused = true)]
@@ -337,33 +174,26 @@ mod stories {
             "" => Fault::None,
             _ => Fault::Status(403),
         });
-        let report = report(&sandbox, &[]).await;
-        assert_eq!(report.count(Outcome::Failed), 0, "{:#?}", report.findings);
-        assert!(
-            report.count(Outcome::Skipped) >= 6,
-            "{:#?}",
-            report.findings
-        );
-        assert!(verdict(&report).is_ok());
+        let blind = report(&sandbox, &[]).await;
+        assert_eq!(blind.count(Outcome::Failed), 0, "{:#?}", blind.findings);
+        assert!(blind.count(Outcome::Skipped) >= 6, "{:#?}", blind.findings);
+        assert!(verdict(&blind).is_ok());
+        // What was asked for and is not done is told as such.
+        let asked = report(&sandbox, &["--fix"]).await;
+        assert_eq!(asked.count(Outcome::Failed), 1, "{:#?}", asked.findings);
     }
 
     #[tokio::test(start_paused = true)]
     async fn where_nothing_is_installed_it_says_so_and_goes_through_to_the_end() {
-        let report = report(&Sandbox::default(), &[]).await;
-        let failed: Vec<Check> = report
+        let report = report(&Sandbox::default(), &["-n", "default"]).await;
+        let failed = report.findings.iter();
+        let failed = failed.filter(|it| it.outcome == Outcome::Failed);
+        assert!(failed.clone().any(|it| it.check == Check::Registered));
+        let last = report
             .findings
-            .iter()
-            .filter(|it| it.outcome == Outcome::Failed)
-            .map(|it| it.check)
-            .collect();
-        assert!(
-            failed.contains(&Check::Registered),
-            "{:#?}",
-            report.findings
-        );
-        assert_eq!(
-            report.findings.last().map(|it| it.check),
-            Some(Check::Namespaces)
-        );
+            .last()
+            .map(|it| (it.check, it.text.as_str()));
+        let expected = (Check::Namespace, "default: no validators");
+        assert_eq!(last, Some(expected), "{:#?}", report.findings);
     }
 }

@@ -36,50 +36,49 @@ impl Outcome {
 
 /// The report as text, with colours that whoever prints it may take out.
 pub(super) fn render(report: &Report) -> String {
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut group = None;
     for finding in &report.findings {
         if group.replace(finding.check.group()) != Some(finding.check.group()) {
             let name = finding.check.group().name();
             let line = "-".repeat(name.len());
-            text += &format!("{HEADING}{name}{HEADING:#}\n{DIM}{line}{DIM:#}\n");
+            text.push(format!("{HEADING}{name}{HEADING:#}"));
+            text.push(format!("{DIM}{line}{DIM:#}"));
         }
-        text += &lines(finding);
+        text.extend(lines(finding));
     }
-    text + &summary(report)
+    text.push(summary(report));
+    text.join("\n") + "\n"
 }
 
-fn lines(finding: &Finding) -> String {
+fn lines(finding: &Finding) -> Vec<String> {
     let (mark, style) = (finding.outcome.mark(), finding.outcome.style());
+    let indented = |line: String| format!("    {line}");
     let mut seen = wrapped(&finding.text).into_iter();
-    let mut text = format!(
-        "{style}{mark}{style:#} {}\n",
-        seen.next().unwrap_or_default()
-    );
+    let first = seen.next().unwrap_or_default();
+    let mut text = vec![format!("{style}{mark}{style:#} {first}")];
+    text.extend(seen.map(indented));
     let means = finding.means.as_deref().map(wrapped).unwrap_or_default();
-    for line in seen.chain(means) {
-        text += &format!("    {line}\n");
-    }
+    text.extend(means.into_iter().map(indented));
     if finding.outcome == Outcome::Pass {
         return text;
     }
     let page = finding.docs();
-    let fix = finding
-        .fix
-        .as_ref()
-        .map(|fix| wrapped(&format!("fix: {fix}")));
-    for line in fix.iter().flatten() {
-        text += &format!("    {line}\n");
-    }
-    let is_short = |line: &String| line.chars().count() + 6 <= PAGE_COLUMN;
-    match fix.as_deref() {
-        Some([line]) if is_short(line) => {
-            text.truncate(text.len() - 1);
-            let gap = PAGE_COLUMN - line.chars().count() - 4;
-            text + &format!("{}{DIM}{page}{DIM:#}\n", " ".repeat(gap))
+    let fix = finding.fix.as_ref();
+    let fix = fix
+        .map(|fix| wrapped(&format!("fix: {fix}")))
+        .unwrap_or_default();
+    match &fix[..] {
+        [line] if line.chars().count() + 6 <= PAGE_COLUMN => {
+            let columns = PAGE_COLUMN - 4;
+            text.push(format!("    {line:columns$}{DIM}{page}{DIM:#}"));
         }
-        _ => text + &format!("    {DIM}see: {page}{DIM:#}\n"),
+        _ => {
+            text.extend(fix.into_iter().map(indented));
+            text.push(format!("    {DIM}see: {page}{DIM:#}"));
+        }
     }
+    text
 }
 
 fn summary(report: &Report) -> String {
@@ -97,7 +96,7 @@ fn summary(report: &Report) -> String {
     let told: Vec<String> = told
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    format!("{}\n", told.join(", "))
+    told.join(", ")
 }
 
 /// In lines that leave room for what stands in front of them. A longer word keeps its line to itself.

@@ -7,7 +7,8 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use super::{
     ask::{Unseen, ask},
     finding::Finding,
-    judge::{Judged, Ours, findings, list_difference},
+    judge::{Judged, Ours, findings},
+    list,
     namespaces::looks_like_core,
 };
 use crate::{
@@ -42,7 +43,7 @@ pub(super) async fn look(
             Ok(judged) => judged,
             Err(finding) => return vec![*finding],
         };
-        let difference = list_difference(&judged);
+        let difference = list::difference(&judged);
         let is_settled = difference.is_none() || difference == before;
         if is_settled || last == 0 || !ours.writes_lists {
             return findings(&judged, ours, is_settled, now.wall);
@@ -141,6 +142,7 @@ mod tests {
             },
             writes_lists: true,
             uses_names: false,
+            is_known: true,
             is_writer_known: true,
         }
     }
@@ -157,14 +159,14 @@ mod tests {
         let client = sandbox.client("a-person");
         for name in ["core-a", "core-b"] {
             let set = fixtures::chart_stateful_set("default", name);
-            fixtures::create(&client, &set).await.unwrap();
+            fixtures::create(&client, &set).await.expect("it is new");
         }
         tokio::time::sleep(Duration::from_mins(2)).await;
         let found = peer_discovery::discover_peers(&client, "default", None)
             .await
-            .unwrap();
+            .expect("all can be read");
         let written = peer_discovery::ensure_peers_config_map(&client, "default", &found).await;
-        assert!(written.unwrap());
+        assert!(written.expect("nobody else writes"));
         (sandbox, running)
     }
 

@@ -53,7 +53,7 @@ async fn check(kubeconfig: &Path, arguments: &[&str]) -> Checked {
     };
     // What people see goes into the test's output.
     let text = run("text").await;
-    println!(
+    eprintln!(
         "check {arguments:?}\n{}",
         String::from_utf8_lossy(&text.stdout)
     );

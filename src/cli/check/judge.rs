@@ -10,11 +10,10 @@ use super::{
 };
 use crate::domain::{
     Decision, Policy, Snapshot,
-    discovery::Listing,
     node::NodeName,
     rollout::{Held, Verdict},
     snapshot::parse_time,
-    survey::{Candidate, Skipped, Standing, candidates},
+    survey::{Candidate, PodReport, Skipped, Standing, candidates},
 };
 
 /// Names that are told of one kind of finding; of the rest their number.
@@ -122,29 +121,33 @@ fn whole(judged: &Judged) -> Finding {
 
 /// Those that never will be a peer as they are. Who is down, or new, is no fault.
 fn not_listed(judged: &Judged) -> Vec<Finding> {
-    let of_standing = judged
-        .decision
-        .survey
-        .iter()
-        .filter_map(|(name, standing)| match standing {
-            Standing::Out(why @ Skipped::NoStellarNode) => Some((name, why)),
-            _ => None,
-        });
-    let listings = judged.decision.discovery.listings.iter();
-    let of_listing = listings.filter_map(|(name, listing)| match listing {
-        Listing::Skipped(why @ (Skipped::InvalidPort(_) | Skipped::OnlyIpv6)) => Some((name, why)),
-        _ => None,
+    let survey = judged.decision.survey.iter();
+    let told = survey.filter_map(|(name, standing)| {
+        let why = match standing {
+            Standing::Out(Skipped::NoStellarNode) => Skipped::NoStellarNode,
+            Standing::Out(_) => return None,
+            Standing::Candidate(node) => never_listed(node)?,
+        };
+        Some((name, why))
     });
-    let told: BTreeMap<&NodeName, &Skipped> = of_standing.chain(of_listing).collect();
-    told.into_iter()
-        .map(|(name, why)| {
-            let text = format!("{} is in no list: {why}", judged.node(name));
-            Finding::warning(Check::NotListed, text)
-                .of(judged.object(name))
-                .means("no other validator is told of it")
-                .fix("what the reason says")
-        })
-        .collect()
+    told.map(|(name, why)| {
+        let text = format!("{} is in no list: {why}", judged.node(name));
+        Finding::warning(Check::NotListed, text)
+            .of(judged.object(name))
+            .means("no other validator is told of it")
+            .fix("what the reason says")
+    })
+    .collect()
+}
+
+/// Whatever the list remembers of it meanwhile.
+fn never_listed(node: &Candidate) -> Option<Skipped> {
+    if let Err(invalid) = &node.port {
+        return Some(Skipped::InvalidPort(invalid.clone()));
+    }
+    let has_only_ipv6 = |pod: &PodReport| pod.host == Err(Skipped::OnlyIpv6);
+    let is_so = !node.pods.is_empty() && node.pods.iter().all(has_only_ipv6);
+    is_so.then_some(Skipped::OnlyIpv6)
 }
 
 fn not_ready(judged: &Judged) -> Option<Finding> {

@@ -112,13 +112,10 @@ impl Right {
         }
     }
 
-    /// `patch statefulsets.apps in stellar`.
-    pub(super) fn words(&self) -> String {
+    /// `statefulsets.apps in stellar`.
+    fn object(&self) -> String {
         let Self {
-            group,
-            resource,
-            verb,
-            ..
+            group, resource, ..
         } = self;
         let group = if group.is_empty() {
             String::new()
@@ -128,8 +125,25 @@ impl Right {
         let name = self.name.map(|name| format!("/{name}"));
         let place = self.namespace.as_ref().map(|it| format!(" in {it}"));
         let (name, place) = (name.unwrap_or_default(), place.unwrap_or_default());
-        format!("{verb} {resource}{group}{name}{place}")
+        format!("{resource}{group}{name}{place}")
     }
+}
+
+/// `get, patch statefulsets.apps in stellar; delete pods in stellar`.
+pub(super) fn told<'a>(rights: impl IntoIterator<Item = &'a Right>) -> String {
+    let mut objects: Vec<(String, Vec<&str>)> = Vec::new();
+    for right in rights {
+        let object = right.object();
+        match objects.iter_mut().find(|(it, _)| *it == object) {
+            Some((_, verbs)) => verbs.push(right.verb),
+            None => objects.push((object, vec![right.verb])),
+        }
+    }
+    let parts = objects.iter();
+    let parts: Vec<String> = parts
+        .map(|(object, verbs)| format!("{} {object}", verbs.join(", ")))
+        .collect();
+    parts.join("; ")
 }
 
 /// What a service that runs like this in this namespace needs.
@@ -221,7 +235,7 @@ mod tests {
             policy: Policy::default(),
         };
         change(&mut runs);
-        needed(&runs, "ops").iter().map(Right::words).collect()
+        needed(&runs, "ops").iter().map(|it| told([it])).collect()
     }
 
     #[test]

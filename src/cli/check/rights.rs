@@ -14,7 +14,7 @@ use super::{
     ask::{Unseen, ask},
     finding::{Check, Finding},
     installation::Installation,
-    needs::{Right, needed},
+    needs::{Right, needed, told},
 };
 
 /// Reviews under way at once.
@@ -135,28 +135,27 @@ async fn review(
 
 /// What the answers come to.
 fn finding(reviewed: &[(Right, Result<bool, Unseen>)]) -> Finding {
-    let missing = |is_needed: bool| -> Vec<String> {
-        let missing = reviewed
-            .iter()
-            .filter(|(right, allowed)| *allowed == Ok(false) && right.is_needed == is_needed);
-        missing.map(|(right, _)| right.words()).collect()
-    };
-    let (needed, wished) = (missing(true), missing(false));
+    let is_missing = |(_, allowed): &&(Right, Result<bool, Unseen>)| *allowed == Ok(false);
+    let missing: Vec<&Right> = reviewed
+        .iter()
+        .filter(is_missing)
+        .map(|(right, _)| right)
+        .collect();
+    let text = format!("it may not {}", told(missing.iter().copied()));
     let unseen = reviewed
         .iter()
         .find_map(|(_, allowed)| allowed.as_ref().err());
     let fix = "rbac.create=true in the chart's values, or docs/rbac.yaml";
-    if !needed.is_empty() {
-        let all = [needed, wished].concat();
-        return Finding::failed(Check::Rights, format!("it may not {}", all.join(", ")))
+    if missing.iter().any(|right| right.is_needed) {
+        return Finding::failed(Check::Rights, text)
             .means("what it needs that for doesn't happen, and its log says so")
             .fix(fix);
     }
     if let Some(unseen) = unseen {
         return Finding::unseen(Check::Rights, unseen);
     }
-    if !wished.is_empty() {
-        return Finding::warning(Check::Rights, format!("it may not {}", wished.join(", ")))
+    if !missing.is_empty() {
+        return Finding::warning(Check::Rights, text)
             .means("`kubectl describe` shows nothing of why a restart waits")
             .fix(fix);
     }

@@ -1,5 +1,8 @@
 //! The validators of a namespace, seen with the service's own eyes: what it would write now, and what is written.
 
+#[cfg(all(test, feature = "sandbox"))]
+mod tests;
+
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -119,114 +122,4 @@ async fn services(client: &Client, namespace: &str) -> Result<Vec<ServiceObject>
     let what = format!("Services in {namespace}");
     let listed = ask("list", &what, api.list(&ListParams::default())).await?;
     Ok(listed.items)
-}
-
-#[cfg(all(test, feature = "sandbox"))]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::{
-        api::names,
-        cli::check::finding::Outcome,
-        domain::Policy,
-        peer_discovery,
-        sandbox::{Fault, Sandbox, fixtures},
-    };
-
-    fn ours() -> Ours {
-        Ours {
-            policy: Policy {
-                writer: "default/stellar-peers".to_owned(),
-                ..Policy::default()
-            },
-            writes_lists: true,
-            uses_names: false,
-            is_known: true,
-            is_writer_known: true,
-        }
-    }
-
-    async fn outcomes(sandbox: &Sandbox) -> Vec<(Check, Outcome)> {
-        let client = sandbox.client("a-person");
-        let found = look(&client, "default", &ours(), Clock::system()).await;
-        found.into_iter().map(|it| (it.check, it.outcome)).collect()
-    }
-
-    async fn cluster() -> (Sandbox, crate::sandbox::RunningControllers) {
-        let sandbox = Sandbox::default();
-        let running = sandbox.start();
-        let client = sandbox.client("a-person");
-        for name in ["core-a", "core-b"] {
-            let set = fixtures::chart_stateful_set("default", name);
-            fixtures::create(&client, &set).await.expect("it is new");
-        }
-        tokio::time::sleep(Duration::from_mins(2)).await;
-        let found = peer_discovery::discover_peers(&client, "default", None)
-            .await
-            .expect("all can be read");
-        let written = peer_discovery::ensure_peers_config_map(&client, "default", &found).await;
-        assert!(written.expect("nobody else writes"));
-        (sandbox, running)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_namespace_in_which_all_is_well_has_nothing_but_passes() {
-        let (sandbox, _running) = cluster().await;
-        let expected = [
-            (Check::Namespace, Outcome::Pass),
-            (Check::ListCurrent, Outcome::Pass),
-        ];
-        assert_eq!(outcomes(&sandbox).await, expected);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_list_that_says_something_else_is_told_and_a_seed_that_is_shared() {
-        let (sandbox, _running) = cluster().await;
-        let client = sandbox.client("a-person");
-        let mut set = fixtures::chart_stateful_set("default", "core-c");
-        set["spec"]["replicas"] = json!(2);
-        fixtures::create(&client, &set).await.unwrap();
-        tokio::time::sleep(Duration::from_mins(2)).await;
-        let found = outcomes(&sandbox).await;
-        assert!(
-            found.contains(&(Check::ListCurrent, Outcome::Failed)),
-            "{found:?}"
-        );
-        assert!(
-            found.contains(&(Check::SharedSeed, Outcome::Failed)),
-            "{found:?}"
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_that_nobody_opted_in_is_told_and_no_fault() {
-        let sandbox = Sandbox::default();
-        let client = sandbox.client("a-person");
-        let mut set = fixtures::chart_stateful_set("default", "core-a");
-        set["spec"]["template"]["metadata"]["labels"] = json!({"app": "core-a"});
-        fixtures::create(&client, &set).await.unwrap();
-        assert_eq!(
-            outcomes(&sandbox).await,
-            [(Check::NotOptedIn, Outcome::Skipped)]
-        );
-        assert!(
-            sandbox
-                .peek("configmaps", "default", names::STELLAR_PEERS)
-                .is_none()
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_may_not_be_read_is_skipped() {
-        let sandbox = Sandbox::default();
-        sandbox.set_faults(|request| match &*request.resource {
-            "pods" => Fault::Status(403),
-            _ => Fault::None,
-        });
-        assert_eq!(
-            outcomes(&sandbox).await,
-            [(Check::Namespace, Outcome::Skipped)]
-        );
-    }
 }

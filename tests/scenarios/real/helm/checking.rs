@@ -174,6 +174,67 @@ async fn a_healthy_installation_passes_and_one_that_stopped_or_cannot_be_seen_is
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a control plane: make e2e"]
+async fn an_installation_for_one_namespace_is_found_and_judged_by_its_own_flags() {
+    let installation = Installation::prepare().await;
+    let ours = installation.plane.namespace("ours").await;
+    let namespaces = format!("namespaces={{{ours}}}");
+    let values = [
+        namespaces.as_str(),
+        "discovery.addressMode=dns",
+        "webhook.failurePolicy=Fail",
+        "replicaCount=1",
+    ];
+    installation.apply("install", &values).await;
+    installation.roll_out().await;
+    installation.injects(&ours).await;
+    for name in ["core-a", "core-b"] {
+        installation.starts(&ours, name).await;
+    }
+    let admin = installation.plane.kubeconfig_for(User::Admin);
+    let warnings = ["fail-single", "replicas"];
+    eventually("all else passes", SOON, async || {
+        let checked = check(&admin, &[]).await;
+        checked.code == Some(0) && checked.of("warning") == warnings
+    })
+    .await;
+    let limited = check(&admin, &[]).await;
+    for id in ["rights", "injects", "list-current", "lease", "registered"] {
+        assert_eq!(limited.outcomes[id], "pass", "{id}: {limited:#?}");
+    }
+    let place = format!("stellar-peers-peers calls the webhook for namespaces {ours}");
+    assert_eq!(limited.text("registered"), place);
+
+    // Somebody takes its rights in the namespace away, and edits the list while nobody looks.
+    installation
+        .kubectl(&["delete", "rolebinding", "--all", "-n", &ours])
+        .await;
+    installation.end_pods().await;
+    let edit = r#"{"data": {"KNOWN_PEERS": "192.0.2.1:11625\n"}}"#;
+    let list = [
+        "patch",
+        "configmap",
+        "stellar-peers",
+        "-n",
+        &ours,
+        "-p",
+        edit,
+    ];
+    installation.kubectl(&list).await;
+    let wrong = check(&admin, &["-n", &ours]).await;
+    assert_eq!(wrong.code, Some(1));
+    let failed = ["injects", "lease", "list-current", "rights"];
+    assert_eq!(wrong.of("failed"), failed, "{wrong:#?}");
+    assert!(
+        wrong
+            .text("rights")
+            .contains(&format!("get, patch statefulsets.apps in {ours};"))
+    );
+    assert!(wrong.text("injects").contains("failed calling webhook"));
+    assert!(wrong.text("list-current").contains("192.0.2.1:11625"));
+}
+
 /// As an operator brings it: closed schemas, of which one knows settings of validators and the other none.
 fn pruning_definition() -> Value {
     let mut definition = serde_json::to_value(stellar_node_crd()).expect("it serializes");

@@ -121,7 +121,7 @@ fn whatever_keeps_it_from_its_work_is_said() {
                 it.status.problem = Some(Reason {
                     reason: "KindMissing".to_owned(),
                     text: "no kind".to_owned(),
-                })
+                });
             },
             "Problem:    no kind",
         ),

@@ -84,7 +84,8 @@ pub struct AppArgs {
     pub rollout: RolloutArgs,
 }
 
-fn parse_namespace(text: &str) -> Result<String, String> {
+/// A namespace as a flag names it.
+pub(crate) fn parse_namespace(text: &str) -> Result<String, String> {
     NodeName::new(text)
         .map(|name| name.to_string())
         .map_err(|error| error.to_string())

@@ -55,7 +55,7 @@ pub async fn discover_peers(
     exclude_node: Option<&str>,
 ) -> Result<PeerDiscoveryResult> {
     let (snapshot, _) = read(client, namespace).await?;
-    let decision = decide_once(&snapshot, Clock::system().now());
+    let decision = decide_once(&snapshot, policy(namespace), Clock::system().now());
     let excluded = exclude_node.and_then(|name| {
         decision
             .discovery
@@ -118,7 +118,7 @@ pub async fn trigger_rolling_update(client: &Client, namespace: &str) -> Result<
     let own = policy(namespace).writer;
     let foreign = ForeignWriters::default();
     foreign.yield_to(client, &snapshot, &own).await?;
-    let decision = decide_once(&snapshot, clock.now());
+    let decision = decide_once(&snapshot, policy(namespace), clock.now());
     for fence in &decision.plan.fences {
         turn::fence(client, namespace, fence).await?;
     }
@@ -175,7 +175,11 @@ fn policy(namespace: &str) -> Policy {
     }
 }
 
-async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
+/// A namespace as it is now.
+///
+/// # Errors
+/// [`ReconcileError`] where a part of it can't be read, or not all of it is to be seen.
+pub(crate) async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
     let fresh = read_fresh(client, namespace).await?;
     let snapshot = fresh.over(Snapshot {
         namespace: namespace.to_owned(),
@@ -184,11 +188,11 @@ async fn read(client: &Client, namespace: &str) -> Result<(Snapshot, Fresh)> {
     Ok((accounted(snapshot)?, fresh))
 }
 
-/// One look: the memory is as old as the list is.
-fn decide_once(snapshot: &Snapshot, now: Now) -> Decision {
+/// One look: the memory is as old as the list is. Whoever is Ready counts as up.
+pub(crate) fn decide_once(snapshot: &Snapshot, policy: Policy, now: Now) -> Decision {
     let policy = Policy {
         min_ready: Duration::ZERO,
-        ..policy(&snapshot.namespace)
+        ..policy
     };
     let written = snapshot
         .config_map

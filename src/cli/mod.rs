@@ -13,6 +13,7 @@ mod connect;
 #[cfg(feature = "sandbox")]
 pub mod demo;
 mod explain;
+mod flags;
 mod look;
 mod manifests;
 mod output;
@@ -24,7 +25,7 @@ mod status;
 pub use check::CheckArgs;
 pub use connect::ConnectArgs;
 pub use explain::ExplainArgs;
-pub use manifests::ManifestsArgs;
+pub use manifests::{ManifestsArgs, OutputFormat};
 pub use output::Output;
 pub use pause::PauseArgs;
 pub use render::{OtherThanRender, RenderArgs, RenderCommand, ValuesArgs};
@@ -51,8 +52,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Explain why a node is or isn't in the list.
     Explain(ExplainArgs),
-    /// Check an installation from inside the cluster.
-    Check(CheckArgs),
+    /// Check an installation: the cluster, the service, its webhook, the validators.
+    Check(Box<CheckArgs>),
     /// Print the `CustomResourceDefinition` of StellarNode.
     Crd(manifests::OutputArgs),
     /// Print the registration of the webhook.

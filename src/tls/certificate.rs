@@ -117,13 +117,24 @@ fn parse_chain(pem: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>,
 }
 
 /// The time within which clients accept a certificate, both ends included.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Validity {
-    pub(super) not_before: Timestamp,
-    pub(super) not_after: Timestamp,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// The first instant.
+    pub not_before: Timestamp,
+    /// The last one; [`Timestamp::MAX`] for "never".
+    pub not_after: Timestamp,
 }
 
 impl Validity {
+    /// Of each certificate in a PEM bundle; [`None`] where one is not readable, or there is none.
+    #[must_use]
+    pub fn of_bundle(pem: &[u8]) -> Option<Vec<Self>> {
+        let certificates = CertificateDer::pem_slice_iter(pem);
+        let each = certificates.map(|it| Self::of(&it.ok()?, "the bundle").ok());
+        let each: Vec<Self> = each.collect::<Option<_>>()?;
+        (!each.is_empty()).then_some(each)
+    }
+
     fn of(certificate: &CertificateDer<'_>, origin: &str) -> Result<Self, CertificateError> {
         let (_, parsed) = parse_x509_certificate(certificate)
             .map_err(|_| CertificateError::NotX509(origin.to_owned()))?;

@@ -32,7 +32,7 @@ use rustls::{
 pub use self::{
     args::{ShortAuthority, TlsArgs, TlsMode},
     bundle::AuthorityId,
-    certificate::{CertificateError, PemPair, ServingCertificate, ValidityWarning},
+    certificate::{CertificateError, PemPair, ServingCertificate, Validity, ValidityWarning},
     ending::watch_ending,
     files::{load_files, watch_files},
     generate::{Authority, GenerateError, ServingNames},

@@ -48,7 +48,7 @@ pub enum ProbeError {
 }
 
 /// Shakes hands with `address` as a client that trusts the certificates of `authority_pem` and asks for `name`; gives
-/// the end of the server's certificate.
+/// the time within which the server's certificate is valid.
 ///
 /// # Errors
 /// [`ProbeError`].
@@ -56,7 +56,7 @@ pub async fn probe(
     address: &str,
     name: &str,
     authority_pem: &[u8],
-) -> Result<Timestamp, ProbeError> {
+) -> Result<Validity, ProbeError> {
     let config = client_config(authority_pem)?;
     let server = server_name(name).ok_or_else(|| ProbeError::NoName(name.to_owned()))?;
     let unreachable = |source| ProbeError::Unreachable {
@@ -79,7 +79,7 @@ pub async fn probe(
         .await
         .map_err(|_| unreachable(None))??;
     let (_, session) = stream.get_ref();
-    Ok(end_of(session.peer_certificates().unwrap_or_default()))
+    Ok(validity(session.peer_certificates().unwrap_or_default()))
 }
 
 fn client_config(authority_pem: &[u8]) -> Result<ClientConfig, ProbeError> {
@@ -101,11 +101,14 @@ fn client_config(authority_pem: &[u8]) -> Result<ClientConfig, ProbeError> {
     Ok(config)
 }
 
-/// The end of the server's own certificate, the first one. One without an end that can be read was not accepted.
-fn end_of(chain: &[CertificateDer<'_>]) -> Timestamp {
+/// Of the server's own certificate, the first one. One whose dates can't be read was not accepted.
+fn validity(chain: &[CertificateDer<'_>]) -> Validity {
     let leaf = chain.first().and_then(|der| {
         let (_, parsed) = parse_x509_certificate(der).ok()?;
-        Some(Validity::from(parsed.validity()).not_after)
+        Some(Validity::from(parsed.validity()))
     });
-    leaf.unwrap_or(Timestamp::MAX)
+    leaf.unwrap_or(Validity {
+        not_before: Timestamp::MIN,
+        not_after: Timestamp::MAX,
+    })
 }

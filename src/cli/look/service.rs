@@ -1,20 +1,12 @@
 //! The installation that keeps a list: who leads it, and by which flags it decides.
 
-use std::collections::BTreeMap;
-
-use clap::{ArgAction, CommandFactory, Parser};
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::Deployment,
-    coordination::v1::Lease,
-    core::v1::{Container, EnvVar},
-};
+use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Container};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::AppArgs,
-    cli::{Cli, Command},
+    cli::flags::{self, RunsWith},
     controller::error::request,
     domain::{Policy, node::NodeName},
 };
@@ -109,27 +101,24 @@ pub(super) async fn read_service(client: &Client, writer: &str, wall: Timestamp)
         }
         None => unknown("the record names no Lease"),
     };
-    let (from, app) = match flags {
-        Ok((name, app)) => (FlagsFrom::Deployment { name }, Some(app)),
+    let (from, runs_with) = match flags {
+        Ok((name, runs_with)) => (FlagsFrom::Deployment { name }, Some(runs_with)),
         Err(why) => (FlagsFrom::Defaults { why }, None),
     };
-    let settings = app.as_ref().map(|app| app.settings(""));
-    let policy = settings.as_ref().map(|settings| settings.policy.clone());
+    let policy = runs_with.as_ref().map(|it| it.policy.clone());
     Service {
         status: ServiceStatus {
             writer: writer.to_owned(),
             leader,
             flags: from,
-            dry_run: settings.as_ref().is_some_and(|settings| settings.dry_run),
+            dry_run: runs_with.as_ref().is_some_and(|it| it.dry_run),
             looks_after: true,
         },
         policy: Policy {
             writer: writer.to_owned(),
             ..policy.unwrap_or_default()
         },
-        namespaces: settings
-            .map(|settings| settings.namespaces)
-            .unwrap_or_default(),
+        namespaces: runs_with.map(|it| it.namespaces).unwrap_or_default(),
     }
 }
 
@@ -170,7 +159,7 @@ async fn read_flags(
     client: &Client,
     namespace: &str,
     holder: &str,
-) -> Result<(String, AppArgs), String> {
+) -> Result<(String, RunsWith), String> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
     let what = format!("Deployments in {namespace}");
     let all = ListParams::default();
@@ -193,12 +182,10 @@ async fn read_flags(
             ));
         }
     };
-    let args = container.args.iter().flatten();
-    let env = container.env.as_deref().unwrap_or_default();
-    let app = parse(args.map(String::as_str), env).ok_or_else(|| {
-        format!("the flags of Deployment {namespace}/{name} are another version's")
+    let runs_with = flags::of(container, namespace).map_err(|why| {
+        format!("the flags of Deployment {namespace}/{name} can't be read: {why}")
     })?;
-    Ok((format!("{namespace}/{name}"), app))
+    Ok((format!("{namespace}/{name}"), runs_with))
 }
 
 /// The container that runs the service.
@@ -220,47 +207,8 @@ fn container_of(deployment: &Deployment) -> Option<&Container> {
     })
 }
 
-/// What `run` would make of a container's arguments and environment. A flag beats a variable, as it does there.
-fn parse<'a>(args: impl Iterator<Item = &'a str>, env: &[EnvVar]) -> Option<AppArgs> {
-    let mut line: Vec<String> = args.map(str::to_owned).collect();
-    let cli = Cli::command();
-    let run = cli.find_subcommand("run")?;
-    let variables: BTreeMap<&str, &str> = env
-        .iter()
-        .filter_map(|it| Some((it.name.as_str(), it.value.as_deref()?)))
-        .collect();
-    for argument in run.get_arguments() {
-        let (Some(long), Some(variable)) = (argument.get_long(), argument.get_env()) else {
-            continue;
-        };
-        let flag = format!("--{long}");
-        let is_given = line.iter().any(|it| {
-            it.strip_prefix(&flag)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-        });
-        let value = variable
-            .to_str()
-            .and_then(|variable| variables.get(variable));
-        let Some(value) = value.filter(|_| !is_given) else {
-            continue;
-        };
-        if matches!(argument.get_action(), ArgAction::SetTrue) {
-            line.extend((*value == "true").then_some(flag));
-        } else {
-            line.push(format!("{flag}={value}"));
-        }
-    }
-    let line = std::iter::once("stellar-peers".to_owned()).chain(line);
-    match Cli::try_parse_from(line).ok()?.command {
-        Command::Run(run) => Some(run.app),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use k8s_openapi::{
         api::coordination::v1::LeaseSpec, apimachinery::pkg::apis::meta::v1::MicroTime,
     };
@@ -268,32 +216,6 @@ mod tests {
     use super::*;
 
     const NOON: Timestamp = Timestamp::constant(1_780_000_000, 0);
-
-    fn variable(name: &str, value: &str) -> EnvVar {
-        EnvVar {
-            name: name.to_owned(),
-            value: Some(value.to_owned()),
-            ..EnvVar::default()
-        }
-    }
-
-    #[test]
-    fn the_flags_of_a_pod_are_read_as_the_pod_reads_them() {
-        let env = [
-            variable("STELLAR_PEERS_SETTLE", "7s"),
-            variable("STELLAR_PEERS_MIN_READY", "9s"),
-            variable("STELLAR_PEERS_DRY_RUN", "true"),
-            variable("OTHER", "x"),
-        ];
-        let args = ["run", "--min-ready=5s", "--namespaces", "a,b"];
-        let settings = parse(args.into_iter(), &env).unwrap().settings("");
-        assert_eq!(settings.policy.settle, Duration::from_secs(7));
-        assert_eq!(settings.policy.min_ready, Duration::from_secs(5));
-        assert!(settings.dry_run);
-        assert_eq!(settings.namespaces, ["a", "b"]);
-        assert!(parse(["run", "--unheard-of"].into_iter(), &[]).is_none());
-        assert!(parse(["check"].into_iter(), &[]).is_none());
-    }
 
     #[test]
     fn a_lease_says_who_leads_and_who_did() {

@@ -6,6 +6,7 @@ pub mod health;
 pub mod logs;
 mod metrics;
 mod overview;
+pub mod page;
 mod timeline;
 
 pub use board::{Board, SharedMemory, Summary};

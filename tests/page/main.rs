@@ -1,0 +1,3 @@
+//! The status page in a browser.
+
+fn main() {}

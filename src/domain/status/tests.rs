@@ -1,10 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::domain::{
-    fixtures::{Cluster, hash_of},
-    rollout::Verdict,
-};
+use crate::domain::fixtures::{Cluster, hash_of};
 
 impl Cluster {
     fn status(&mut self) -> Status {
@@ -133,7 +130,7 @@ fn one_look_takes_time_from_what_is_written_down() {
     let at = crate::domain::time::rfc3339(cluster.now().wall);
     for name in ["a", "b", "c", "d"] {
         cluster.pod(name, |pod| {
-            pod.ready_changed_at = Some("2020-01-01T00:00:00Z".to_owned())
+            pod.ready_changed_at = Some("2020-01-01T00:00:00Z".to_owned());
         });
     }
     assert_eq!(node(&cluster.look_once(), "a").phase, Phase::Due);

@@ -58,7 +58,7 @@ fn table(happenings: &[&Happening], scope: Scope) -> Markup {
 
 fn row(happening: &Happening, scope: Scope) -> Markup {
     html! {
-        tr.warning[happening.warning] role="row" {
+        tr class=[happening.warning.then_some("warning")] role="row" {
             td role="cell" data-label="Time" { (text::time(&happening.at, scope.now)) }
             td role="cell" data-label="Namespace" {
                 a href=(text::link(&happening.namespace)) { (text::name(&happening.namespace)) }

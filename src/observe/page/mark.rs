@@ -50,8 +50,7 @@ pub(super) fn shape(phase: Phase) -> Markup {
             },
             Phase::Restarting => {
                 circle.body r="12" {}
-                path.glyph d="M5.6 -2.6A6 6 0 1 0 6 1.6" {}
-                path.glyph d="M6.5 -7V-2.4H2" {}
+                path.glyph d="M5.3 2A5.6 5.6 0 1 1 3.9 -4L6.6 -1.3M6.6 -5.4V-1.3H2.6" {}
             },
             Phase::Due => {
                 path.body d="M-9 -12 13 0 -9 12Z" {}

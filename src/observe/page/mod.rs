@@ -62,7 +62,9 @@ pub fn router(outlook: Arc<dyn Overlook>, stopping: watch::Receiver<bool>) -> Ro
         .route("/events", get(events))
         .route(assets::STYLE.path(), get(|| async { &assets::STYLE }))
         .route(assets::SCRIPT.path(), get(|| async { &assets::SCRIPT }))
-        .layer(map_response(headers::add))
+        .layer(map_response(|response: Response| async {
+            headers::add(response)
+        }))
         .with_state(page)
 }
 

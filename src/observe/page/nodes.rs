@@ -82,9 +82,9 @@ fn row(node: &NodeStatus, present: Option<&str>, scope: Scope) -> Markup {
             td role="cell" data-label="Started for" {
                 @match &node.membership {
                     Some(carried) if Some(carried.as_str()) == present => {
-                        code { (text::short_hash(carried)) } " (present)"
+                        code { (text::short_hash(carried)) } div.aside { "present" }
                     }
-                    Some(carried) => { code { (text::short_hash(carried)) } " (another)" }
+                    Some(carried) => { code { (text::short_hash(carried)) } div.aside { "another" } }
                     None => { (nothing()) }
                 }
             }

@@ -3,8 +3,6 @@
 //! The markup's own escaping keeps text from becoming elements. This keeps it from becoming anything else: no line
 //! breaks, no characters that turn the direction of what follows, no control characters, and no more than fits.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use maud::{Markup, html};
 
@@ -80,7 +78,9 @@ pub(super) fn id(kind: &str, names: &[&str]) -> String {
 
 /// The page of one namespace, relative to the page.
 pub(super) fn link(namespace: &str) -> String {
-    let value: String = form_urlencoded::byte_serialize(namespace.as_bytes()).collect();
+    // No namespace has a longer name, so that nothing is lost but the length of a link.
+    let name: String = namespace.chars().take(NAME_CHARS).collect();
+    let value: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
     format!("?namespace={value}")
 }
 
@@ -96,7 +96,14 @@ pub(super) fn time(at: &str, now: Option<Timestamp>) -> Markup {
         return name(at);
     };
     let machine = crate::domain::time::rfc3339(then);
-    let people = then.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let year = |at: Timestamp| at.strftime("%Y").to_string();
+    let is_this_year = now.is_some_and(|now| year(now) == year(then));
+    let form = if is_this_year {
+        "%b %-d %H:%M:%S UTC"
+    } else {
+        "%Y-%m-%d %H:%M:%S UTC"
+    };
+    let people = then.strftime(form).to_string();
     html! {
         time datetime=(machine) {
             @if let Some(now) = now { span.ago { (ago(then, now)) } " " }
@@ -108,16 +115,18 @@ pub(super) fn time(at: &str, now: Option<Timestamp>) -> Markup {
 /// In steps that let a quiet page stay as it is.
 fn ago(then: Timestamp, now: Timestamp) -> String {
     let passed = now.duration_since(then);
-    let distance = |passed: Duration| match passed.as_secs() {
+    let distance = match passed.unsigned_abs().as_secs() {
         seconds @ 0..60 => format!("{} s", seconds / 10 * 10),
         seconds @ 60..3_600 => format!("{} min", seconds / 60),
         seconds @ 3_600..172_800 => format!("{} h", seconds / 3_600),
         seconds => format!("{} days", seconds / 86_400),
     };
-    match passed.as_secs() {
-        -9..10 => "just now".to_owned(),
-        ..0 => format!("in {}", distance(passed.unsigned_abs())),
-        _ => format!("{} ago", distance(passed.unsigned_abs())),
+    if passed.as_secs().abs() < 10 {
+        "just now".to_owned()
+    } else if passed.is_negative() {
+        format!("in {distance}")
+    } else {
+        format!("{distance} ago")
     }
 }
 

@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 
-use super::{made::node, streams::html_of, *};
-use crate::domain::status::Reason;
+use super::{
+    ask,
+    made::{Made, network, node, overview, status},
+    page,
+    streams::html_of,
+};
+use crate::{
+    domain::status::Reason,
+    observe::{Happening, Overview, page::mark},
+};
 
 /// Every text that comes from the cluster is `text`, or contains it.
 fn everywhere(text: &str) -> Overview {
@@ -106,13 +114,13 @@ fn hostile() -> Vec<String> {
         "\"><script>alert(1)</script>",
         "'><img src=x onerror=alert(1)>",
         "javascript:alert(1)",
-        "</svg><style>*{display:none}</style>",
+        "</svg><style>@import 'x'</style>",
         "</title></desc></text><a xlink:href=javascript:1>",
         "a\n\ndata: {}\r\nevent: page\r\rid: 1",
         "\u{202e}gnp.\u{2066}x\u{200f}\u{61c}",
         "&lt;b&gt;&amp;&#34;",
         "\0\u{1b}[31m\u{85}\u{2028}",
-        "{{7*7}} ${x} <!-- --> ]]> %3Cscript%3E",
+        "$(x) <!-- --> ]]> %3Cscript%3E",
     ];
     let long = [
         "<\"'&>".repeat(2_000),
@@ -152,6 +160,10 @@ async fn hostile_text_adds_no_element_no_attribute_and_no_link() {
             all.len(),
             text.len()
         );
+        // What is longer than any namespace's name can't be asked for.
+        if text.chars().count() > 253 {
+            continue;
+        }
         let (found, one) = page(everywhere(&text), &link(&text)).await;
         assert_eq!(found, StatusCode::OK, "{text:?}");
         assert_eq!(structure(&one), plain_one, "{text:?}");

@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
+use axum::{
+    Router,
+    http::{Method, StatusCode},
+};
 use futures::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
-use super::*;
+use super::{
+    ask,
+    made::{Made, overview, status},
+};
+use crate::observe::page::STREAMS_MAX;
 
 /// One frame as it is sent, and what it says.
 async fn frame(body: &mut axum::body::BodyDataStream) -> Option<String> {

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven through `chromedriver` by the WebDriver protocol.
+//! A headless Chromium, driven through `chromedriver` by the `WebDriver` protocol.
 
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -22,7 +22,7 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 const DRIVER: &str = "/usr/bin/chromedriver";
 /// How long the browser may take for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
-const ARGUMENTS: [&str; 11] = [
+const ARGUMENTS: [&str; 10] = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -33,8 +33,6 @@ const ARGUMENTS: [&str; 11] = [
     "--disable-sync",
     "--hide-scrollbars",
     "--force-color-profile=srgb",
-    // Pictures of coloured letters are half as large again.
-    "--disable-lcd-text",
 ];
 
 /// Whether the two programs are here.

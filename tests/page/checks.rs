@@ -307,8 +307,8 @@ pub(crate) async fn pictures(browser: &Browser, shown: &Shown) -> Result<(), Fai
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
     fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
     for (name, scheme, width, height) in [
-        ("status-page-light", "light", 1280, 1000),
-        ("status-page-dark", "dark", 1280, 1000),
+        ("status-page-light", "light", 1280, 800),
+        ("status-page-dark", "dark", 1280, 800),
         ("status-page-phone", "light", 390, 1100),
     ] {
         browser

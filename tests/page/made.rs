@@ -83,7 +83,9 @@ pub(crate) fn joining() -> Overview {
         "Ephemeral",
         "its ledger is on an emptyDir, which a restart would lose",
     ));
-    nodes[3].info = "Ready for 24s of 1m".to_owned();
+    "Ready for 24s of 1m".clone_into(&mut nodes[3].info);
+    nodes[1].restarted = at("03:07:33");
+    nodes[1].ready_since = at("03:08:04");
     nodes[3].restarted = at("03:11:48");
     nodes[3].ready_since = at("03:12:16");
     nodes[4].held = Some(reason(
@@ -123,7 +125,7 @@ pub(crate) fn joining() -> Overview {
         })
         .collect();
     for node in &mut quiet {
-        node.network = "testnet".to_owned();
+        "testnet".clone_into(&mut node.network);
     }
     let testnet = NetworkStatus {
         name: "testnet".to_owned(),
@@ -213,15 +215,15 @@ pub(crate) fn hostile(text: &str) -> Overview {
         for node in &mut status.nodes {
             node.network.clone_from(&network);
             node.name = format!("{text}{}", node.name);
-            node.info = text.to_owned();
+            text.clone_into(&mut node.info);
             node.addresses = vec![text.to_owned()];
             node.notices = vec![reason(text, text)];
             node.ready_since = Some(text.to_owned());
         }
     }
     for happening in &mut overview.timeline {
-        happening.namespace = text.to_owned();
-        happening.note = text.to_owned();
+        text.clone_into(&mut happening.namespace);
+        text.clone_into(&mut happening.note);
     }
     overview
 }

@@ -44,6 +44,10 @@ const WIDE: &str = "[document.documentElement.scrollWidth - document.documentEle
                     [...document.querySelectorAll('main *')].filter((it) => it.getBoundingClientRect().right > innerWidth + 1 \
                     && !it.closest('thead, .unseen, .drawing')).map((it) => it.nodeName + '.' + it.className).slice(0, 5)]";
 
+/// Cells of a word that are taller than a word, as rows that are stacked could be.
+const TALL: &str = "[...document.querySelectorAll('td[data-label=Status], td[data-label=Due]')]\
+                    .filter((it) => innerWidth < 900 && it.getBoundingClientRect().height > 40).length";
+
 fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<(), Failed> {
     if holds { Ok(()) } else { Err(what()) }
 }
@@ -198,6 +202,7 @@ pub(crate) async fn both_schemes_are_legible_at_every_width(
             ensure(wide == json!([0, []]), || {
                 format!("at {width} px it is too wide: {wide}")
             })?;
+            same(browser, TALL, &json!(0)).await?;
             let faint = browser.eval(FAINT).await?;
             ensure(faint == json!([]), || format!("{scheme}: {faint}"))?;
         }

@@ -1,10 +1,10 @@
 //! The status page at `/`, and `/events` that keeps it up to date.
 //!
 //! Read-only: nothing that anybody sends is kept, and nothing here reaches the cluster. Whatever comes from the cluster
-//! is text that others wrote: it gets on the page through [`text`] alone, and the browser is told by the policy of
-//! [`headers`] to run and to load nothing that is not this program's own.
+//! is text that others wrote: it gets on the page through `text` alone, and the browser is told by the policy of
+//! `headers` to run and to load nothing that is not this program's own.
 //!
-//! What it costs is bounded: all readers share what is rendered ([`views`]), twice a second at most, however many ask;
+//! What it costs is bounded: all readers share what is rendered (`views`), twice a second at most, however many ask;
 //! [`STREAMS_MAX`] of them are kept up to date, the others ask again.
 
 mod assets;

@@ -54,7 +54,7 @@ fn circle(network: Option<&NetworkStatus>, nodes: &[&NodeStatus], id: &str) -> M
     let (radius, width, height): (f64, f64, f64) = if is_upright {
         (108.0, 360.0, 310.0)
     } else {
-        (150.0, 560.0, 560.0)
+        (150.0, 600.0, 600.0)
     };
     let places: Vec<Place> = (0..nodes.len())
         .map(|place| {
@@ -126,7 +126,7 @@ fn along(node: &NodeStatus, place: Place) -> Markup {
     };
     html! {
         text.label text-anchor=(anchor) x=(x) y="4" transform=(format!("rotate({turn:.1})")) {
-            (text::short(&node.name, 16))
+            (text::short(&node.name, 14))
         }
     }
 }

@@ -19,7 +19,7 @@ export CONTAINER_TOOL ?= buildah
 # FEATURES=otel builds the program with what is left out otherwise.
 WITH = $(if $(FEATURES),--features $(FEATURES))
 
-.PHONY: help demo test test-hermetic test-otel sim mutants e2e control-plane chart generate lint deny bench release static image dist
+.PHONY: help demo test test-hermetic test-otel sim mutants e2e page control-plane chart generate lint deny bench release static image dist
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make mutants        breaks the program in many ways; the simulation has to find each'
 	@echo 'make sim SEEDS=n    clusters in which everything goes wrong, drawn from n seeds; SEED=n tells one of them'
 	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
+	@echo 'make page           the status page in a headless Chromium; UPDATE=1 takes the pictures in docs/images anew'
 	@echo 'make chart          the chart: lint, values, registration, rights; helm upgrades and rollbacks on a real API server'
 	@echo 'make generate       writes what is made from the code: webhook-config, the StellarNode kind, the table of values'
 	@echo 'make lint           format, clippy, documentation, licences and banned crates'
@@ -60,8 +61,13 @@ sim:
 control-plane:
 	tests/control-plane/build.sh $(CONTROL_PLANE)
 
-e2e: control-plane
+e2e: control-plane page
 	tests/progress.sh $(CARGO) test --features sandbox --test scenarios -- --ignored --test-threads=$(E2E_THREADS)
+
+# Without Chromium, and without the right to install it, it says so and passes.
+page:
+	packaging/need.sh chromium chromedriver || true
+	$(CARGO) test --quiet --features sandbox --test page
 
 # A part of `make test`, for those who work on the chart. One control plane after the other.
 chart: control-plane

@@ -12,7 +12,9 @@ for command in "$@"; do
         echo "$command is needed: install it, on Debian as root with: apt-get install $command" >&2
         exit 1
     fi
-    echo "installing $command"
+    # The one whose package has another name.
+    package=${command/chromedriver/chromium-driver}
+    echo "installing $package"
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$command" >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$package" >/dev/null
 done

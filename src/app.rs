@@ -240,6 +240,7 @@ impl App {
         let health = health(
             &engine,
             webhook.is_some().then(|| Arc::clone(&certificates)),
+            stopping.subscribe(),
         );
         servers.spawn(serving(
             "the HTTP listener",
@@ -319,7 +320,11 @@ async fn serving(
     name
 }
 
-fn health(engine: &Engine, certificates: Option<Arc<CertificateStore>>) -> Arc<Health> {
+fn health(
+    engine: &Engine,
+    certificates: Option<Arc<CertificateStore>>,
+    stopping: watch::Receiver<bool>,
+) -> Arc<Health> {
     let stores = Arc::clone(&engine.stores);
     let mut conditions = vec![Condition {
         name: "stores are filling",
@@ -335,6 +340,7 @@ fn health(engine: &Engine, certificates: Option<Arc<CertificateStore>>) -> Arc<H
         conditions,
         metrics: Arc::clone(&engine.metrics),
         outlook: Arc::<Outlook>::clone(&engine.outlook),
+        stopping,
     })
 }
 

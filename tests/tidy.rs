@@ -82,6 +82,7 @@ fn every_source_file_is_reached_by_a_mod() {
             "tests/tidy.rs",
             "tests/chart/main.rs",
             "tests/mutants/main.rs",
+            "tests/page/main.rs",
             "tests/scenarios/main.rs",
             "tests/simulation/main.rs",
             "benches/discovery/main.rs",

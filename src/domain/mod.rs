@@ -31,7 +31,7 @@ pub mod time;
 pub mod turn;
 
 mod decision;
-mod digest;
+pub(crate) mod digest;
 #[cfg(test)]
 mod fixtures;
 mod foreign;

@@ -1,4 +1,4 @@
-//! The plain HTTP endpoints: `/livez`, `/readyz`, `/metrics`, `/api/v1/status`.
+//! The plain HTTP endpoints: `/livez`, `/readyz`, `/metrics`, `/api/v1/status`, and the status page.
 
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use axum::{
     routing::get,
 };
 
-use super::{Metrics, Overlook};
+use tokio::sync::watch;
+
+use super::{Metrics, Overlook, page};
 
 /// One condition of readiness: what it is called, and whether it holds.
 pub struct Condition {
@@ -37,16 +39,20 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     /// What there is to see.
     pub outlook: Arc<dyn Overlook>,
+    /// True once this process ends: what is kept open for news is closed then.
+    pub stopping: watch::Receiver<bool>,
 }
 
 /// The endpoints. Alive is whoever answers; ready is only who can do the work.
 pub fn router(health: Arc<Health>) -> Router {
+    let page = page::router(Arc::clone(&health.outlook), health.stopping.clone());
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .with_state(health)
+        .merge(page)
 }
 
 async fn readyz(State(health): State<Arc<Health>>) -> Response {

@@ -7,6 +7,7 @@ pub mod logs;
 mod metrics;
 pub mod outage;
 mod overview;
+pub mod page;
 mod timeline;
 
 pub use board::{Board, SharedMemory, Summary};

@@ -238,7 +238,7 @@ pub(crate) async fn it_says_the_same_without_its_script(
         "validator-3",
         "Ready for 24s of 1m",
         "10.244.2.34:11625",
-        "its ledger is on an emptyDir",
+        "the ledger is on an emptyDir",
         "Reload",
         "RestartStarted",
         "mainnet",

@@ -19,7 +19,13 @@ export CONTAINER_TOOL ?= buildah
 # FEATURES=otel builds the program with what is left out otherwise.
 WITH = $(if $(FEATURES),--features $(FEATURES))
 
-.PHONY: help demo test test-hermetic test-otel sim mutants e2e page control-plane chart generate lint deny bench release static image dist
+# Coverage by LLVM alone: libFuzzer needs no sanitizer to find what panics.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS = review pairs stellar_node core_config quorum_set record
+FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-, \
+	level=4 inline-8bit-counters pc-table trace-compares)
+
+.PHONY: help demo test test-hermetic test-otel sim mutants fuzz e2e page control-plane chart generate lint deny bench release static image dist
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -28,6 +34,7 @@ help:
 	@echo 'make test-otel      that spans reach a collector, with feature otel'
 	@echo 'make mutants        breaks the program in many ways; the simulation has to find each'
 	@echo 'make sim SEEDS=n    clusters in which everything goes wrong, drawn from n seeds; SEED=n tells one of them'
+	@echo 'make fuzz           arbitrary bytes through whatever reads them, FUZZ_SECONDS=60 each; FUZZ_TARGETS=name one of them'
 	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
 	@echo 'make page           the status page in a headless Chromium; UPDATE=1 takes the pictures in docs/images anew'
 	@echo 'make chart          the chart: lint, values, registration, rights; helm upgrades and rollbacks on a real API server'
@@ -54,6 +61,12 @@ test-otel:
 # Each mutation is built and simulated; ONLY='part of a name' takes those alone.
 mutants:
 	$(CARGO) test --features sandbox --test mutants -- --ignored --nocapture
+
+# Two at a time. What is found stands in fuzz/found, and what covers something new in fuzz/corpus.
+fuzz:
+	cd fuzz && RUSTFLAGS='$(FUZZ_FLAGS)' $(CARGO) build --quiet --release --target $(TRIPLE)
+	@mkdir -p fuzz/found $(FUZZ_TARGETS:%=fuzz/corpus/%)
+	@printf '%s\n' $(FUZZ_TARGETS) | xargs -P 2 -I {} fuzz/run.sh fuzz/target/$(TRIPLE)/release/{} $(FUZZ_SECONDS)
 
 sim:
 	SIM_SEEDS=$(SEEDS) SIM_SEED=$(SEED) SIM_FIRST=$(FIRST) $(CARGO) test --quiet --features sandbox --test simulation

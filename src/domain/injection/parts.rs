@@ -256,7 +256,8 @@ fn complete_port(
             append(core, core_base, "ports", [entry]).pop()
         }
         Some(index) if declared => Some(remove(&format!("{core_base}/ports/{index}"))),
-        Some(index) => Some(replace(
+        // What others wrote may lack its number: "add" puts one in place of another as well as of none.
+        Some(index) => Some(add(
             &format!("{core_base}/ports/{index}/containerPort"),
             json!(port.get()),
         )),

@@ -639,3 +639,14 @@ fn a_writer_that_drops_every_annotation_with_an_upgrade_gets_all_of_ours_back() 
         stored["metadata"]["annotations"]
     );
 }
+
+#[test]
+fn a_port_of_our_name_without_a_number_gets_one() {
+    let mut object = created(&plain("core:1"));
+    let spec = &mut object["spec"]["template"];
+    spec["metadata"]["annotations"] = json!({});
+    spec["spec"]["containers"][0]["ports"] = json!([{"name": "stellar-peers"}]);
+    let after = created(&object);
+    let port = &template(&after)["spec"]["containers"][0]["ports"][0];
+    assert_eq!(*port, json!({"name": "stellar-peers", "containerPort": 11625}));
+}

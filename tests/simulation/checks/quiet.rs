@@ -202,7 +202,10 @@ pub(crate) fn untrue_status(observer: &Observer, overviews: &[Overview]) -> Opti
     }
     let nodes = status.nodes.iter();
     let shown: BTreeSet<String> = nodes.flat_map(|it| it.addresses.clone()).collect();
-    let peers: BTreeSet<String> = observer.truth.ready_peers().into_iter().collect();
+    // Where somebody is cut off for good that is more than those that are Ready.
+    let lists = observer.truth.list.iter();
+    let peers = lists.flat_map(|list| list.known_peers.lines().map(str::to_owned));
+    let peers: BTreeSet<String> = peers.collect();
     let is_written = status.list.as_ref().is_none_or(|list| list.up_to_date);
     if shown != peers || !is_written {
         return fault("at quiet what is shown is true", format!("{status:?}"));

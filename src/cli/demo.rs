@@ -106,7 +106,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failed> {
         story::tell(&sandbox, &timeline).await?;
         if args.keep {
             timeline.say(&format!(
-                "Keeps running until Ctrl-C. Metrics: http://{}/metrics",
+                "Keeps running until Ctrl-C. Status page: http://{}/",
                 http.map(|it| it.to_string()).unwrap_or_default()
             ));
             signals.next().await;

@@ -648,5 +648,8 @@ fn a_port_of_our_name_without_a_number_gets_one() {
     spec["spec"]["containers"][0]["ports"] = json!([{"name": "stellar-peers"}]);
     let after = created(&object);
     let port = &template(&after)["spec"]["containers"][0]["ports"][0];
-    assert_eq!(*port, json!({"name": "stellar-peers", "containerPort": 11625}));
+    assert_eq!(
+        *port,
+        json!({"name": "stellar-peers", "containerPort": 11625})
+    );
 }

@@ -1,4 +1,4 @@
-//! The plain HTTP endpoints: `/livez`, `/readyz`, `/metrics`, `/api/v1/status`, and the status page.
+//! The plain HTTP endpoints: `/livez`, `/readyz`, `/metrics`, and those of the status page.
 
 use std::sync::Arc;
 
@@ -50,7 +50,6 @@ pub fn router(health: Arc<Health>) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/api/v1/status", get(status))
         .with_state(health)
         .merge(page)
 }
@@ -71,14 +70,6 @@ async fn readyz(State(health): State<Arc<Health>>) -> Response {
         )
             .into_response()
     }
-}
-
-async fn status(State(health): State<Arc<Health>>) -> Response {
-    (
-        [(header::CACHE_CONTROL, "no-store")],
-        axum::Json(health.outlook.overview()),
-    )
-        .into_response()
 }
 
 async fn metrics(State(health): State<Arc<Health>>) -> Response {

@@ -1,4 +1,4 @@
-//! The status page at `/`, and `/events` that keeps it up to date.
+//! The status page at `/`, `/events` that keeps it up to date, and `/api/v1/status` with the same for machines.
 //!
 //! Read-only: nothing that anybody sends is kept, and nothing here reaches the cluster. Whatever comes from the cluster
 //! is text that others wrote: it gets on the page through `text` alone, and the browser is told by the policy of
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{RawQuery, State},
-    http::StatusCode,
+    http::{StatusCode, header},
     middleware::map_response,
     response::{Html, IntoResponse, Response, Sse},
     routing::get,
@@ -60,6 +60,7 @@ pub fn router(outlook: Arc<dyn Overlook>, stopping: watch::Receiver<bool>) -> Ro
     Router::new()
         .route("/", get(whole))
         .route("/events", get(events))
+        .route("/api/v1/status", get(status))
         .route(assets::STYLE.path(), get(|| async { &assets::STYLE }))
         .route(assets::SCRIPT.path(), get(|| async { &assets::SCRIPT }))
         .layer(map_response(|response: Response| async {
@@ -86,6 +87,14 @@ async fn whole(State(page): State<Arc<Page>>, RawQuery(query): RawQuery) -> Resp
             let why = document::unknown(selection.as_deref().unwrap_or_default());
             (StatusCode::NOT_FOUND, Html(why.0)).into_response()
         }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}
+
+/// The same for machines.
+async fn status(State(page): State<Arc<Page>>) -> Response {
+    match page.views.json().await {
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }

@@ -257,3 +257,16 @@ async fn networks_of_one_namespace_are_told_apart() {
     let (_, text) = page(overview(vec![both]), "/").await;
     assert!(text.contains("Network <bdi>Testnet</bdi>") && text.contains("Network without a name"));
 }
+
+#[tokio::test]
+async fn programs_are_told_the_same_and_in_full() {
+    let seen = overview(vec![status("stellar", &["a", "b"])]);
+    let (router, _made) = Made::router(seen.clone());
+    let response = ask(&router, Method::GET, "/api/v1/status").await;
+    assert_eq!(header(&response, "content-type"), "application/json");
+    assert_eq!(header(&response, "cache-control"), "no-store");
+    let told: Overview = serde_json::from_str(&text(response).await).unwrap();
+    assert_eq!(told, seen);
+    let posted = ask(&router, Method::POST, "/api/v1/status").await;
+    assert_eq!(posted.status(), StatusCode::METHOD_NOT_ALLOWED);
+}

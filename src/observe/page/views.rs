@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     sync::{Mutex, watch},
     task::spawn_blocking,
@@ -23,8 +24,15 @@ const KEPT_MAX: usize = 64;
 
 /// The rendering failed, which says that this program has a mistake.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the page could not be made; the log says why, and /api/v1/status may still answer")]
+#[error("what there is to see could not be put into words; the log says why")]
 pub(super) struct NotRendered;
+
+impl NotRendered {
+    fn because(error: &dyn std::error::Error) -> Self {
+        tracing::error!(%error, "Could not say what there is to see");
+        Self
+    }
+}
 
 /// The changing part of a page.
 #[derive(Debug)]
@@ -47,6 +55,8 @@ struct Look {
     taken: Instant,
     change: u64,
     overview: Arc<Overview>,
+    /// All of it for machines, once somebody asked.
+    json: Option<Bytes>,
     views: BTreeMap<Option<String>, Arc<View>>,
 }
 
@@ -79,12 +89,7 @@ impl Views {
     ) -> Result<Option<Arc<View>>, NotRendered> {
         // Whoever comes meanwhile waits for the one that is being made, rather than making another.
         let mut kept = self.look.lock().await;
-        let change = *self.changes.borrow();
-        let look = match kept.take().filter(|look| look.is_good(change)) {
-            Some(look) => look,
-            None => self.look(change).await?,
-        };
-        let look = kept.insert(look);
+        let look = self.look(&mut kept).await?;
         if let Some(selected) = selection
             && look.overview.ready
             && !look.overview.has(selected)
@@ -111,15 +116,37 @@ impl Views {
         Ok(Some(view))
     }
 
-    async fn look(&self, change: u64) -> Result<Look, NotRendered> {
-        let outlook = Arc::clone(&self.outlook);
-        let taken = Instant::now();
-        Ok(Look {
-            taken,
-            change,
-            overview: Arc::new(blocking(move || outlook.overview()).await?),
-            views: BTreeMap::new(),
-        })
+    /// All that there is to see, as JSON.
+    pub(super) async fn json(&self) -> Result<Bytes, NotRendered> {
+        let mut kept = self.look.lock().await;
+        let look = self.look(&mut kept).await?;
+        if let Some(json) = &look.json {
+            return Ok(json.clone());
+        }
+        let overview = Arc::clone(&look.overview);
+        let json = blocking(move || serde_json::to_vec(&*overview)).await?;
+        let json = Bytes::from(json.map_err(|error| NotRendered::because(&error))?);
+        look.json = Some(json.clone());
+        Ok(json)
+    }
+
+    /// The look that is kept while it is good, else another.
+    async fn look<'k>(&self, kept: &'k mut Option<Look>) -> Result<&'k mut Look, NotRendered> {
+        let change = *self.changes.borrow();
+        let good = kept.take().filter(|look| look.is_good(change));
+        let look = if let Some(look) = good {
+            look
+        } else {
+            let (outlook, taken) = (Arc::clone(&self.outlook), Instant::now());
+            Look {
+                taken,
+                change,
+                overview: Arc::new(blocking(move || outlook.overview()).await?),
+                json: None,
+                views: BTreeMap::new(),
+            }
+        };
+        Ok(kept.insert(look))
     }
 }
 
@@ -140,8 +167,6 @@ impl Overview {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, NotRendered> {
-    spawn_blocking(work).await.map_err(|error| {
-        tracing::error!(%error, "Could not make the status page");
-        NotRendered
-    })
+    let done = spawn_blocking(work).await;
+    done.map_err(|error| NotRendered::because(&error))
 }

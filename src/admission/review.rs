@@ -273,6 +273,9 @@ impl Admitter {
             operations = operations.len(),
             "Admitted a StatefulSet"
         );
+        if outcome == Outcome::NotInjected {
+            info!(?warnings, "Let a StatefulSet through without the list");
+        }
         let outcome = match outcome {
             Outcome::Untouched => AdmissionOutcome::Untouched,
             Outcome::Injected => AdmissionOutcome::Injected,

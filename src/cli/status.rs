@@ -22,15 +22,9 @@ const PERIOD: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, clap::Args)]
 pub struct StatusArgs {
     /// The namespace; without it that of the context in use.
-    #[arg(
-        short,
-        long,
-        env = "STELLAR_PEERS_NAMESPACE",
-        value_name = "NAME",
-        conflicts_with = "all_namespaces"
-    )]
+    #[arg(short, long, env = "STELLAR_PEERS_NAMESPACE", value_name = "NAME")]
     pub namespace: Option<String>,
-    /// All namespaces with validators.
+    /// All namespaces with validators, whatever --namespace says.
     #[arg(short = 'A', long, env = "STELLAR_PEERS_ALL_NAMESPACES")]
     pub all_namespaces: bool,
     /// Look every 2 s, and show what changed, until Ctrl-C.

@@ -290,7 +290,7 @@ impl Watches<'_> {
                         None => return kind,
                     },
                     () = tokio::time::sleep_until(over_at.unwrap_or_else(Instant::now)),
-                        if over_at.is_some() => filler.works(),
+                        if over_at.is_some() => filler.fails_no_more(),
                 }
             }
         });
@@ -393,6 +393,21 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
                 );
             }
             Loudness::Quiet => debug!(kind, namespace = scope, error, "Watch failed; retrying"),
+        }
+    }
+
+    /// Says that the watch has not failed for a while, where people were told that it fails: it may be quiet because
+    /// nothing happens, or because an answer is still waited for.
+    fn fails_no_more(&mut self) {
+        if let Some(Over { lasted, failures }) = self.outage.end(Instant::now()) {
+            let namespace = self.scope.as_deref();
+            info!(
+                kind = self.kind,
+                namespace,
+                ?lasted,
+                failures,
+                "Watch fails no more"
+            );
         }
     }
 

@@ -164,6 +164,8 @@ pub struct NodeStatus {
     pub member_since: Option<String>,
     /// The hash of the members that its pods were started for.
     pub membership: Option<String>,
+    /// These are the present ones, or count as such.
+    pub current: bool,
     /// Why it is due for a restart.
     pub stale: Option<String>,
     /// What holds that restart back.
@@ -172,7 +174,7 @@ pub struct NodeStatus {
     pub restarted: Option<String>,
     /// What a person should know besides.
     pub notices: Vec<Reason>,
-    /// The other members of its network that its pods were made to use: it was started for the same membership.
+    /// Its pods, those that are being deleted left out.
     pub pods: Vec<PodStatus>,
 }
 

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 /// Shortest time between two lines about one outage.
 const REMINDER: Duration = Duration::from_mins(1);
-/// What fails tries again well within this time. Where it works without having anything to say, it is taken to work
-/// after so long without a failure.
+/// What is refused tries again well within this time. Where nothing comes and nothing fails for so long, it is taken to
+/// work, without having anything to say.
 const QUIET: Duration = Duration::from_secs(90);
 
 /// How much is to be said of a failure.

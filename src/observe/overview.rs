@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::Happening;
 use crate::domain::status::Status;
 
-/// Answers what there is to see now. Asked at each request; must be cheap enough for that.
+/// Answers what there is to see now.
 pub trait Overlook: Send + Sync + std::fmt::Debug {
-    /// Everything.
+    /// Everything, decided anew: by whoever keeps it for others.
     fn overview(&self) -> Overview;
     /// Counts up whenever something changed. Time alone changes nothing.
     fn changes(&self) -> tokio::sync::watch::Receiver<u64>;

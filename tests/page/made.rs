@@ -275,6 +275,7 @@ fn node(name: &str, phase: Phase, host: &str, membership: &str) -> NodeStatus {
         member: true,
         member_since: Some("2026-12-02T09:30:00Z".to_owned()),
         membership: Some(membership.to_owned()),
+        current: membership == PRESENT,
         restarted: at("03:09:40"),
         ..NodeStatus::default()
     }

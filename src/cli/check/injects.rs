@@ -127,7 +127,13 @@ fn refused(unseen: &Unseen) -> Finding {
             .means("under failurePolicy Fail no validator's StatefulSet can be made or changed now")
             .fix("see whether the service's pods run; until they do, webhook.failurePolicy=Ignore in the chart's values");
     }
-    if is_webhook || unseen.why.contains("denied the request") {
+    // A webhook's words, a policy's, and those about a webhook that can't be tried.
+    let refusals = [
+        "denied the request",
+        "denied request",
+        "does not support dry run",
+    ];
+    if is_webhook || refusals.iter().any(|it| unseen.why.contains(it)) {
         return Finding::skipped(
             Check::Injects,
             format!(
@@ -206,6 +212,10 @@ mod tests {
             outcome(403, "statefulsets.apps is forbidden"),
             Outcome::Skipped
         );
+        let policy = "statefulsets.apps \"a\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: x";
+        assert_eq!(outcome(422, policy), Outcome::Skipped);
+        let no_dry_run = "admission webhook \"a.b\" does not support dry run";
+        assert_eq!(outcome(400, no_dry_run), Outcome::Skipped);
         assert_eq!(outcome(404, "namespaces \"a\" not found"), Outcome::Skipped);
         assert_eq!(outcome(500, "etcd is away"), Outcome::Failed);
     }

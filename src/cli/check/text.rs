@@ -3,7 +3,7 @@
 use anstyle::Style;
 
 use super::finding::{Finding, Outcome, Report};
-use crate::cli::output::{BAD, BOLD as HEADING, CAUTION, DIM, GOOD};
+use crate::cli::output::{BAD, BOLD as HEADING, CAUTION, DIM, GOOD, line};
 
 /// Columns of a line, where words allow.
 const WIDTH: usize = 100;
@@ -50,11 +50,15 @@ pub(super) fn render(report: &Report) -> String {
 fn lines(finding: &Finding) -> Vec<String> {
     let (mark, style) = (finding.outcome.mark(), finding.outcome.style());
     let indented = |line: String| format!("    {line}");
-    let mut seen = wrapped(&finding.text).into_iter();
+    let mut seen = wrapped(&line(&finding.text)).into_iter();
     let first = seen.next().unwrap_or_default();
     let mut text = vec![format!("{style}{mark}{style:#} {first}")];
     text.extend(seen.map(indented));
-    let means = finding.means.as_deref().map(wrapped).unwrap_or_default();
+    let means = finding
+        .means
+        .as_deref()
+        .map(|means| wrapped(&line(means)))
+        .unwrap_or_default();
     text.extend(means.into_iter().map(indented));
     if finding.outcome == Outcome::Pass {
         return text;
@@ -62,7 +66,7 @@ fn lines(finding: &Finding) -> Vec<String> {
     let page = finding.docs();
     let fix = finding.fix.as_ref();
     let fix = fix
-        .map(|fix| wrapped(&format!("fix: {fix}")))
+        .map(|fix| wrapped(&line(&format!("fix: {fix}"))))
         .unwrap_or_default();
     match &fix[..] {
         [line] if line.chars().count() + 6 <= PAGE_COLUMN => {
@@ -117,6 +121,21 @@ mod tests {
 
     fn plain(report: &Report) -> String {
         anstream::adapter::strip_str(&render(report)).to_string()
+    }
+
+    #[test]
+    fn nothing_from_the_cluster_moves_a_cursor() {
+        let mut report = Report::default();
+        let evil = "with \u{1b}]0;title\u{7} and \u{1b}[2J";
+        report.add([Finding::failed(Check::Lease, evil).means(evil).fix(evil)]);
+        let styles = ["\u{1b}[0m", "\u{1b}[1m", "\u{1b}[2m", "\u{1b}[31m"];
+        let ours = |text: String| {
+            styles
+                .iter()
+                .fold(text, |text, style| text.replace(style, ""))
+        };
+        let text = ours(render(&report));
+        assert!(!text.contains(['\u{1b}', '\u{7}']), "{text:?}");
     }
 
     #[test]

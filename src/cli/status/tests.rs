@@ -45,6 +45,7 @@ fn quiet() -> Namespace {
                 phase: Phase::Ready,
                 addresses: vec!["10.0.0.1:11625".to_owned()],
                 membership: Some(hash()),
+                current: true,
                 ..NodeStatus::default()
             }],
             ..Status::default()

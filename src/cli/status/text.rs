@@ -175,7 +175,7 @@ fn nodes(status: &Status, now: Timestamp) -> String {
         .nodes
         .iter()
         .map(|node| {
-            let mut row = row(status, node, now);
+            let mut row = row(node, now);
             if several {
                 row.insert(1, (PLAIN, line(&node.network)));
             }
@@ -185,7 +185,7 @@ fn nodes(status: &Status, now: Timestamp) -> String {
     format!("\n{}", table(&headings, &rows))
 }
 
-fn row(status: &Status, node: &NodeStatus, now: Timestamp) -> Vec<(Style, String)> {
+fn row(node: &NodeStatus, now: Timestamp) -> Vec<(Style, String)> {
     let style = match node.phase {
         Phase::Ready => GOOD,
         Phase::Restarting | Phase::Due => BUSY,
@@ -194,9 +194,6 @@ fn row(status: &Status, node: &NodeStatus, now: Timestamp) -> Vec<(Style, String
         Phase::NotReady => BAD,
         Phase::LeftOut => DIM,
     };
-    let networks = status.networks.iter();
-    let network = networks.clone().find(|it| it.name == node.network);
-    let is_current = network.is_some_and(|it| Some(&it.membership) == node.membership.as_ref());
     let age = |at: &Option<String>| at.as_deref().and_then(|at| ago(at, now));
     let dash = |text: Option<String>| (PLAIN, text.unwrap_or_else(|| "-".to_owned()));
     let more = node.addresses.len().saturating_sub(1);
@@ -213,7 +210,7 @@ fn row(status: &Status, node: &NodeStatus, now: Timestamp) -> Vec<(Style, String
         (style, node.phase.words().to_owned()),
         dash(address),
         (
-            if is_current { PLAIN } else { CAUTION },
+            if node.current { PLAIN } else { CAUTION },
             knows.unwrap_or_else(|| "-".to_owned()),
         ),
         dash(age(&node.member_since)),

@@ -88,7 +88,7 @@ async fn an_outage_in_the_midst_is_told_and_so_is_its_end_though_nothing_happens
     assert_eq!(rig.said("Watch fails; retrying"), KINDS);
     rig.sandbox.set_available(true);
     Rig::wait(150).await;
-    assert_eq!(rig.said("Watch is back"), KINDS);
+    assert_eq!(rig.said("Watch fails no more"), KINDS);
 }
 
 #[tokio::test(start_paused = true)]

@@ -33,8 +33,8 @@ pub fn status(
     .status()
 }
 
-/// The same of what would be decided by one look, whose memory is what the cluster has written down: since when pods are Ready or not, and
-/// when the list was last written.
+/// The same of what would be decided by one look, whose memory is what the cluster has written down: since when pods
+/// are Ready or not, and when the list was last written.
 ///
 /// The service counts its own time from its own first sight, and so may wait longer than this tells.
 #[must_use]
@@ -98,12 +98,7 @@ impl Look<'_> {
             let names = state.members.keys();
             names.filter_map(|name| candidate(&self.decision.survey, name))
         };
-        let is_current = |node: &&Candidate| {
-            let carried = node.stateful_set.template.membership.as_deref();
-            carried.is_some_and(|carried| {
-                !state.hash.differs_from(carried) || carried == state.key.as_str()
-            })
-        };
+        let is_current = |node: &&Candidate| is_current(state, node);
         NetworkStatus {
             name: network.as_str().to_owned(),
             membership: state.hash.to_string(),
@@ -227,6 +222,7 @@ impl Look<'_> {
             member,
             member_since: set.joined_at.clone().filter(|_| member),
             membership: set.template.membership.clone(),
+            current: state.is_some_and(|state| is_current(state, node)),
             stale: stale.map(|stale| stale.reason().to_owned()),
             held: held.map(|held| Reason {
                 reason: held.reason().to_owned(),
@@ -300,6 +296,13 @@ impl Look<'_> {
             },
         }
     }
+}
+
+/// Its pods were started for the present members, or for some that count as these.
+fn is_current(state: &NetworkState, node: &Candidate) -> bool {
+    let carried = node.stateful_set.template.membership.as_deref();
+    carried
+        .is_some_and(|carried| !state.hash.differs_from(carried) || carried == state.key.as_str())
 }
 
 fn reason_of(why: &Skipped) -> Reason {

@@ -74,8 +74,8 @@ fn circle(network: Option<&NetworkStatus>, nodes: &[&NodeStatus], id: &str) -> M
             width=(width) height=(height)
         {
             desc id={ (id) "-drawn" } { (told(nodes)) }
-            @if let Some(network) = network {
-                g { (edges(network, nodes, &places, "learns")) (edges(network, nodes, &places, "knows")) }
+            @if network.is_some() {
+                g { (edges(nodes, &places, "learns")) (edges(nodes, &places, "knows")) }
             }
             @for (node, place) in nodes.iter().zip(&places) {
                 g class={ "mark " (mark::class(node.phase)) }
@@ -92,8 +92,7 @@ fn circle(network: Option<&NetworkStatus>, nodes: &[&NodeStatus], id: &str) -> M
 }
 
 /// Both started for the present membership: each was made to use the other. Or one was not.
-fn edges(network: &NetworkStatus, nodes: &[&NodeStatus], places: &[Place], class: &str) -> Markup {
-    let is_current = |node: &NodeStatus| node.membership.as_deref() == Some(&network.membership);
+fn edges(nodes: &[&NodeStatus], places: &[Place], class: &str) -> Markup {
     let counts = |node: &NodeStatus| node.phase != Phase::LeftOut;
     let ends: Vec<_> = nodes
         .iter()
@@ -103,7 +102,7 @@ fn edges(network: &NetworkStatus, nodes: &[&NodeStatus], places: &[Place], class
     html! {
         @for (place, (one, from)) in ends.iter().enumerate() {
             @for (other, to) in &ends[place + 1..] {
-                @if (is_current(one) && is_current(other)) == (class == "knows") {
+                @if (one.current && other.current) == (class == "knows") {
                     line class={ "edge " (class) } x1=(format!("{:.1}", from.x)) y1=(format!("{:.1}", from.y))
                         x2=(format!("{:.1}", to.x)) y2=(format!("{:.1}", to.y)) {}
                 }

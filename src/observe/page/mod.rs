@@ -82,7 +82,7 @@ fn selection(query: Option<&str>) -> Option<String> {
 async fn whole(State(page): State<Arc<Page>>, RawQuery(query): RawQuery) -> Response {
     let selection = selection(query.as_deref());
     match page.views.view(selection.as_deref()).await {
-        Ok(Some(view)) => Html(document::whole(&view, selection.as_deref()).0).into_response(),
+        Ok(Some(view)) => Html(view.document.clone()).into_response(),
         Ok(None) => {
             let why = document::unknown(selection.as_deref().unwrap_or_default());
             (StatusCode::NOT_FOUND, Html(why.0)).into_response()

@@ -131,7 +131,7 @@ fn legend(nodes: &[&NodeStatus], network: Option<&NetworkStatus>) -> Markup {
             }
             @if has_edges {
                 li { (drawing::line("knows")) " both started for this membership" }
-                li { (drawing::line("learns")) " one doesn't know the other yet" }
+                li { (drawing::line("learns")) " one was not started for this membership yet" }
             }
         }
     }

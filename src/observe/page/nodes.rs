@@ -30,7 +30,6 @@ pub(super) fn table(
     if sorted.len() > max {
         sorted.sort_by_key(|node| Reverse(mark::trouble(node.phase)));
     }
-    let present = network.map(|network| network.membership.as_str());
     let heads = [
         "Node",
         "Status",
@@ -54,12 +53,12 @@ pub(super) fn table(
             thead role="rowgroup" {
                 tr role="row" { @for head in heads { th role="columnheader" scope="col" { (head) } } }
             }
-            tbody role="rowgroup" { @for node in sorted.iter().take(max) { (row(node, present, scope)) } }
+            tbody role="rowgroup" { @for node in sorted.iter().take(max) { (row(node, scope)) } }
         }
     }
 }
 
-fn row(node: &NodeStatus, present: Option<&str>, scope: Scope) -> Markup {
+fn row(node: &NodeStatus, scope: Scope) -> Markup {
     let time = |at: &Option<String>| match at {
         Some(at) => text::time(at, scope.now),
         None => nothing(),
@@ -81,7 +80,7 @@ fn row(node: &NodeStatus, present: Option<&str>, scope: Scope) -> Markup {
             }
             td role="cell" data-label="Started for" {
                 @match &node.membership {
-                    Some(carried) if Some(carried.as_str()) == present => {
+                    Some(carried) if node.current => {
                         code { (text::short_hash(carried)) } div.aside { "present" }
                     }
                     Some(carried) => { code { (text::short_hash(carried)) } div.aside { "another" } }

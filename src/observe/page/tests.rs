@@ -161,6 +161,7 @@ async fn a_node_is_told_with_all_that_is_known_of_it() {
 async fn who_does_not_know_the_other_yet_is_tied_by_another_line() {
     let mut stellar = status("stellar", &["a", "b", "c"]);
     stellar.nodes[0].membership = Some("v1:000000000000".to_owned());
+    stellar.nodes[0].current = false;
     let (_, text) = page(overview(vec![stellar]), "/").await;
     let lines = |class: &str| {
         text.matches(&format!("<line class=\"edge {class}\""))

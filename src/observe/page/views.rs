@@ -9,7 +9,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::fragment;
+use super::{document, fragment};
 use crate::{
     domain::digest::short_sha256,
     observe::{Overlook, Overview},
@@ -20,7 +20,7 @@ pub(super) const PACE: Duration = Duration::from_millis(500);
 /// Where nothing changes, what was rendered is good for this long: ages are told in larger steps.
 const GOOD_FOR: Duration = Duration::from_secs(4);
 /// Pages of single namespaces that are kept beside that of all.
-const KEPT_MAX: usize = 64;
+const KEPT_MAX: usize = 16;
 
 /// The rendering failed, which says that this program has a mistake.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -45,6 +45,8 @@ pub(super) struct View {
     pub(super) version: String,
     /// The markup.
     pub(super) html: String,
+    /// The whole page around it: made once, and shared by all who are sent it.
+    pub(super) document: Bytes,
     /// The count of changes that it shows, or a later one.
     pub(super) change: u64,
 }
@@ -54,7 +56,7 @@ pub(super) struct View {
 struct Look {
     taken: Instant,
     change: u64,
-    overview: Arc<Overview>,
+    overview: Overview,
     /// All of it for machines, once somebody asked.
     json: Option<Bytes>,
     views: BTreeMap<Option<String>, Arc<View>>,
@@ -65,7 +67,7 @@ struct Look {
 pub(super) struct Views {
     outlook: Arc<dyn Overlook>,
     changes: watch::Receiver<u64>,
-    look: Mutex<Option<Look>>,
+    look: Arc<Mutex<Option<Look>>>,
 }
 
 impl Views {
@@ -73,7 +75,7 @@ impl Views {
         Self {
             changes: outlook.changes(),
             outlook,
-            look: Mutex::default(),
+            look: Arc::default(),
         }
     }
 
@@ -87,73 +89,86 @@ impl Views {
         &self,
         selection: Option<&str>,
     ) -> Result<Option<Arc<View>>, NotRendered> {
-        // Whoever comes meanwhile waits for the one that is being made, rather than making another.
-        let mut kept = self.look.lock().await;
-        let look = self.look(&mut kept).await?;
-        if let Some(selected) = selection
-            && look.overview.ready
-            && !look.overview.has(selected)
-        {
-            return Ok(None);
-        }
         let key = selection.map(str::to_owned);
-        if let Some(view) = look.views.get(&key) {
-            return Ok(Some(Arc::clone(view)));
-        }
-        let (overview, selected) = (Arc::clone(&look.overview), key.clone());
-        let html = blocking(move || fragment::fragment(&overview, selected.as_deref()).0).await?;
-        let view = Arc::new(View {
-            id: short_sha256(html.as_bytes(), 6),
-            at: look.overview.at.clone(),
-            version: look.overview.version.clone(),
-            html,
-            change: look.change,
-        });
-        if look.views.len() >= KEPT_MAX {
-            look.views.clear();
-        }
-        look.views.insert(key, Arc::clone(&view));
-        Ok(Some(view))
+        self.of_look(move |look| look.view(key)).await
     }
 
     /// All that there is to see, as JSON.
     pub(super) async fn json(&self) -> Result<Bytes, NotRendered> {
-        let mut kept = self.look.lock().await;
-        let look = self.look(&mut kept).await?;
-        if let Some(json) = &look.json {
-            return Ok(json.clone());
-        }
-        let overview = Arc::clone(&look.overview);
-        let json = blocking(move || serde_json::to_vec(&*overview)).await?;
-        let json = Bytes::from(json.map_err(|error| NotRendered::because(&error))?);
-        look.json = Some(json.clone());
-        Ok(json)
+        let json = self.of_look(Look::json).await?;
+        json.map_err(|error| NotRendered::because(&error))
     }
 
-    /// The look that is kept while it is good, else another.
-    async fn look<'k>(&self, kept: &'k mut Option<Look>) -> Result<&'k mut Look, NotRendered> {
+    /// Something of the look that is kept while it is good, else of another.
+    ///
+    /// Whoever comes meanwhile waits for the one that is being made, rather than making another; also where whoever
+    /// had it made is gone. So the lock goes along with the work, which nobody calls off.
+    async fn of_look<T: Send + 'static>(
+        &self,
+        wanted: impl FnOnce(&mut Look) -> T + Send + 'static,
+    ) -> Result<T, NotRendered> {
+        let mut kept = Arc::clone(&self.look).lock_owned().await;
         let change = *self.changes.borrow();
-        let good = kept.take().filter(|look| look.is_good(change));
-        let look = if let Some(look) = good {
-            look
-        } else {
-            let (outlook, taken) = (Arc::clone(&self.outlook), Instant::now());
-            Look {
-                taken,
-                change,
-                overview: Arc::new(blocking(move || outlook.overview()).await?),
-                json: None,
-                views: BTreeMap::new(),
-            }
-        };
-        Ok(kept.insert(look))
+        let outlook = Arc::clone(&self.outlook);
+        // Thousands of nodes take a while: admissions must not wait for that.
+        let made = spawn_blocking(move || {
+            let good = kept.take().filter(|look| look.is_good(change));
+            wanted(kept.insert(good.unwrap_or_else(|| Look::at(&*outlook, change))))
+        });
+        made.await.map_err(|error| NotRendered::because(&error))
     }
 }
 
 impl Look {
+    fn at(outlook: &dyn Overlook, change: u64) -> Self {
+        Self {
+            taken: Instant::now(),
+            change,
+            overview: outlook.overview(),
+            json: None,
+            views: BTreeMap::new(),
+        }
+    }
+
     fn is_good(&self, change: u64) -> bool {
         let age = self.taken.elapsed();
         age < PACE || (self.change == change && age < GOOD_FOR)
+    }
+
+    fn view(&mut self, key: Option<String>) -> Option<Arc<View>> {
+        let overview = &self.overview;
+        let is_unknown = |selected: &String| overview.ready && !overview.has(selected);
+        if key.as_ref().is_some_and(is_unknown) {
+            return None;
+        }
+        if let Some(view) = self.views.get(&key) {
+            return Some(Arc::clone(view));
+        }
+        let html = fragment::fragment(overview, key.as_deref()).0;
+        let mut view = View {
+            id: short_sha256(html.as_bytes(), 6),
+            at: overview.at.clone(),
+            version: overview.version.clone(),
+            html,
+            document: Bytes::new(),
+            change: self.change,
+        };
+        view.document = document::whole(&view, key.as_deref()).0.into();
+        let view = Arc::new(view);
+        if self.views.len() >= KEPT_MAX {
+            self.views.clear();
+        }
+        self.views.insert(key, Arc::clone(&view));
+        Some(view)
+    }
+
+    fn json(&mut self) -> Result<Bytes, serde_json::Error> {
+        if let Some(json) = &self.json {
+            return Ok(json.clone());
+        }
+        let json = Bytes::from(serde_json::to_vec(&self.overview)?);
+        self.json = Some(json.clone());
+        Ok(json)
     }
 }
 
@@ -161,12 +176,4 @@ impl Overview {
     fn has(&self, namespace: &str) -> bool {
         self.namespaces.iter().any(|it| it.namespace == namespace)
     }
-}
-
-/// Thousands of nodes take a while: admissions must not wait for that.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, NotRendered> {
-    let done = spawn_blocking(work).await;
-    done.map_err(|error| NotRendered::because(&error))
 }

@@ -118,6 +118,7 @@ pub(super) fn node(name: &str, network: &str) -> NodeStatus {
         member: true,
         member_since: Some("2027-01-10T07:50:00Z".to_owned()),
         membership: Some(HASH.to_owned()),
+        current: true,
         restarted: Some("2027-01-15T07:48:30Z".to_owned()),
         pods: vec![PodStatus::default()],
         ..NodeStatus::default()

@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt};
 
-use clap::{ArgAction, Args, Command, FromArgMatches, builder::Resettable};
-use k8s_openapi::api::core::v1::Container;
-
+use super::{RunArgs, workload::Container};
 use crate::{
     api::names::STELLAR_PEERS,
-    cli::RunArgs,
     domain::{Policy, policy::AddressMode},
 };
+use clap::{ArgAction, Args, Command, FromArgMatches, builder::Resettable};
 
 /// The flags that checks depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,15 +111,13 @@ fn variables(command: &Command, container: &Container) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::EnvVar;
-
     use super::*;
+    use crate::cli::workload::EnvVar;
 
     fn container(args: &[&str], env: &[(&str, &str)]) -> Container {
         let variable = |(name, value): &(&str, &str)| EnvVar {
             name: (*name).to_owned(),
             value: Some((*value).to_owned()),
-            ..EnvVar::default()
         };
         Container {
             args: Some(args.iter().map(|it| (*it).to_owned()).collect()),

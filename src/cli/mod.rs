@@ -21,6 +21,7 @@ mod pause;
 mod render;
 mod run;
 mod status;
+mod workload;
 
 pub use check::CheckArgs;
 pub use connect::ConnectArgs;

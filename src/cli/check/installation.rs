@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::{
-    admissionregistration::v1::MutatingWebhookConfiguration,
-    apps::v1::Deployment,
-    coordination::v1::Lease,
-    core::v1::{Pod, PodSpec, Service},
+    admissionregistration::v1::MutatingWebhookConfiguration, coordination::v1::Lease,
+    core::v1::Service,
 };
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
@@ -16,7 +14,10 @@ use super::{
 };
 use crate::{
     api::names::STELLAR_PEERS,
-    cli::flags::{self, RunsWith},
+    cli::{
+        flags::{self, RunsWith},
+        workload::{DeploymentObject, PodObject, PodSpec},
+    },
 };
 
 /// The registration of the webhook.
@@ -201,27 +202,23 @@ async fn template(client: &Client, namespace: &str, service: &str) -> Result<Pod
         labels.is_some_and(|labels| selector.iter().all(|(k, v)| labels.get(k) == Some(v)))
     };
     let all = ListParams::default();
-    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let deployments = Api::<DeploymentObject>::namespaced(client.clone(), namespace);
     let listed = format!("Deployments in {namespace}");
     let deployments = ask("list", &listed, deployments.list(&all)).await;
     // Whoever may see only one of the two kinds is told of the other.
     let deployments = deployments.map(|list| list.items).unwrap_or_default();
-    let templates = deployments
-        .into_iter()
-        .filter_map(|it| Some(it.spec?.template));
-    let mut templates = templates.filter(|template| {
-        has_labels(template.metadata.as_ref().and_then(|it| it.labels.as_ref()))
-    });
-    if let Some(spec) = templates.next().and_then(|template| template.spec) {
-        return Ok(spec);
+    let templates = deployments.into_iter().map(|it| it.spec.template);
+    let mut templates = templates.filter(|it| has_labels(it.metadata.labels.as_ref()));
+    if let Some(template) = templates.next() {
+        return Ok(template.spec);
     }
-    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let pods = Api::<PodObject>::namespaced(client.clone(), namespace);
     let listed = format!("pods in {namespace}");
     let pods = ask("list", &listed, pods.list(&all)).await?.items;
     let mut pods = pods
         .into_iter()
         .filter(|pod| has_labels(pod.metadata.labels.as_ref()));
-    let spec = pods.find_map(|pod| pod.spec);
+    let spec = pods.next().map(|pod| pod.spec);
     spec.ok_or_else(|| Hidden {
         why: format!("there are no pods behind {what}"),
         is_absent: false,

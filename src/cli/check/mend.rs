@@ -96,7 +96,7 @@ async fn mend(client: &Client, mut definition: Value) -> Vec<Finding> {
         let parsed = serde_json::from_value::<json_patch::Patch>(patch);
         let Ok(patch) = parsed else { break };
         let patch = Patch::Json::<()>(patch);
-        let patched = api.patch(NAME, &params, &patch);
+        let patched = api.patch_metadata(NAME, &params, &patch);
         let refused = ask("patch", &what, patched).await.err();
         let before = definition;
         definition = match read(client).await {

@@ -1,12 +1,15 @@
 //! The installation that keeps a list: who leads it, and by which flags it decides.
 
 use jiff::Timestamp;
-use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Container};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt, api::ListParams};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cli::flags::{self, RunsWith},
+    cli::{
+        flags::{self, RunsWith},
+        workload::{Container, DeploymentObject},
+    },
     controller::error::request,
     domain::{Policy, node::NodeName},
 };
@@ -160,7 +163,7 @@ async fn read_flags(
     namespace: &str,
     holder: &str,
 ) -> Result<(String, RunsWith), String> {
-    let deployments = Api::<Deployment>::namespaced(client.clone(), namespace);
+    let deployments = Api::<DeploymentObject>::namespaced(client.clone(), namespace);
     let what = format!("Deployments in {namespace}");
     let all = ListParams::default();
     let found = request("list", &what, deployments.list(&all)).await;
@@ -189,8 +192,8 @@ async fn read_flags(
 }
 
 /// The container that runs the service.
-fn container_of(deployment: &Deployment) -> Option<&Container> {
-    let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
+fn container_of(deployment: &DeploymentObject) -> Option<&Container> {
+    let pod = &deployment.spec.template.spec;
     pod.containers.iter().find(|container| {
         let is_run = container
             .args

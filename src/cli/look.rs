@@ -26,7 +26,7 @@ use crate::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         policy::AddressMode,
         snapshot::{Inject, ServiceView, StatefulSetView},
-        status::{Reason, Status, status},
+        status::{Status, status},
     },
 };
 
@@ -147,10 +147,7 @@ impl Looker {
         let decision = decide(&snapshot, memory, &policy, now);
         let mut status = status(&snapshot, &decision, memory, &policy, now);
         if let Err(error) = accounted(snapshot.clone()) {
-            status.problem = Some(Reason {
-                reason: error.reason().to_owned(),
-                text: error.to_string(),
-            });
+            status.problem = Some(error.problem());
         }
         Ok(Seen {
             snapshot,

@@ -27,7 +27,7 @@ pub struct Adoptions {
 
 impl Adoptions {
     /// Holds those adoptions of a plan that have to wait for another namespace. Those that are let through hold back
-    /// the ones elsewhere from then on. Whoever is down anyway halts nothing, and waits for nobody.
+    /// the ones elsewhere from then on.
     pub fn gate(
         &self,
         namespace: &str,
@@ -36,37 +36,18 @@ impl Adoptions {
         policy: &Policy,
         now: Now,
     ) -> bool {
-        let mut waits = false;
-        for verdict in decision.plan.verdicts.values_mut() {
-            let Verdict::Start(start) = verdict else {
-                continue;
-            };
-            if !start.reason.is_adoption() || start.was_down {
-                continue;
-            }
-            if let Some(other) = self.claim(namespace, start, stores, policy, now) {
-                *verdict = Verdict::Held(start.reason, Held::Elsewhere(other));
-                waits = true;
-            }
-        }
-        waits
+        hold_adoptions(decision, |start| {
+            self.claim(namespace, start, stores, policy, now)
+        })
     }
 
     /// Shows which adoptions of a plan wait for another namespace just now, and claims nothing.
     pub fn show(&self, namespace: &str, decision: &mut Decision) {
         let under_way = self.lock();
-        for verdict in decision.plan.verdicts.values_mut() {
-            let Verdict::Start(start) = verdict else {
-                continue;
-            };
-            let other = under_way.get(&start.network);
-            let other = other.filter(|(other, _)| other != namespace);
-            if let Some((other, _)) =
-                other.filter(|_| start.reason.is_adoption() && !start.was_down)
-            {
-                *verdict = Verdict::Held(start.reason, Held::Elsewhere(other.clone()));
-            }
-        }
+        hold_adoptions(decision, |start| {
+            let (other, _) = under_way.get(&start.network)?;
+            (other != namespace).then(|| other.clone())
+        });
     }
 
     /// The namespace that has to come to an end first; none where this one's claim holds.
@@ -123,6 +104,25 @@ impl Adoptions {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Holds each adoption of a plan for which another namespace comes first; tells whether there is one. Whoever is down
+/// anyway halts nothing, and waits for nobody.
+fn hold_adoptions(decision: &mut Decision, elsewhere: impl Fn(&Start) -> Option<String>) -> bool {
+    let mut waits = false;
+    for verdict in decision.plan.verdicts.values_mut() {
+        let Verdict::Start(start) = verdict else {
+            continue;
+        };
+        if !start.reason.is_adoption() || start.was_down {
+            continue;
+        }
+        if let Some(other) = elsewhere(start) {
+            *verdict = Verdict::Held(start.reason, Held::Elsewhere(other));
+            waits = true;
+        }
+    }
+    waits
 }
 
 /// The namespace in which some validator of the network was restarted by us and is not up again, or is about to be.

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use crate::domain::{Snapshot, injection::CannotInject, node::NodeName, survey::unaccounted};
+use crate::{
+    domain::{
+        Snapshot, injection::CannotInject, node::NodeName, status::Reason, survey::unaccounted,
+    },
+    observe::error_chain,
+};
 
 /// No request may take longer: a silent API server must not hold a namespace up for ever.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -138,6 +143,15 @@ impl ReconcileError {
             Self::NotTaken(_) => "NotTaken",
             Self::Silent { .. } => "Silent",
             Self::Api { .. } => "Api",
+        }
+    }
+
+    /// The same for people who look at the namespace.
+    #[must_use]
+    pub fn problem(&self) -> Reason {
+        Reason {
+            reason: self.reason().to_owned(),
+            text: error_chain(self),
         }
     }
 

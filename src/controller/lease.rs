@@ -143,28 +143,18 @@ impl Elector {
                 () = &mut stop => break,
                 attempt = tokio::time::timeout(RENEW_DEADLINE / 2, self.attempt()) => attempt,
             };
-            match &attempt {
-                Ok(Ok(_)) => {
-                    if let Some(Over { lasted, failures }) = outage.end(Instant::now()) {
-                        info!(
-                            lasted_seconds = lasted.as_secs(),
-                            failures, "The lease can be reached again"
-                        );
+            match attempt {
+                Ok(Ok(is_ours)) => {
+                    tell_success(&mut outage);
+                    renewed = is_ours.then_some(attempt_at);
+                    if is_ours {
+                        self.lead(attempt_at);
+                    } else {
+                        self.follow();
                     }
                 }
-                Ok(Err(error)) => tell_failure(&mut outage, &error_chain(error)),
+                Ok(Err(error)) => tell_failure(&mut outage, &error_chain(&error)),
                 Err(_) => tell_failure(&mut outage, "the API server did not answer in time"),
-            }
-            match attempt {
-                Ok(Ok(true)) => {
-                    renewed = Some(attempt_at);
-                    self.lead(attempt_at);
-                }
-                Ok(Ok(false)) => {
-                    renewed = None;
-                    self.follow();
-                }
-                Ok(Err(_)) | Err(_) => {}
             }
             if renewed.is_some_and(|renewed| renewed.elapsed() >= RENEW_DEADLINE) {
                 renewed = None;
@@ -312,6 +302,16 @@ impl Elector {
                 "Could not give the lease up; it runs out by itself"
             );
         }
+    }
+}
+
+/// Says that the lease can be reached, where people were told that it can't.
+fn tell_success(outage: &mut Outage) {
+    if let Some(Over { lasted, failures }) = outage.end(Instant::now()) {
+        info!(
+            lasted_seconds = lasted.as_secs(),
+            failures, "The lease can be reached again"
+        );
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     clock::Clock,
     domain::{
         Policy, decide,
-        status::{Reason, Status, look_once, status},
+        status::{Status, look_once, status},
         time::rfc3339,
     },
     observe::{Board, Overlook, Overview, Timeline},
@@ -47,10 +47,7 @@ impl Outlook {
             Err(error) => {
                 return Some(Status {
                     namespace: namespace.to_owned(),
-                    problem: Some(Reason {
-                        reason: error.reason().to_owned(),
-                        text: error.to_string(),
-                    }),
+                    problem: Some(error.problem()),
                     ..Status::default()
                 });
             }

@@ -6,18 +6,14 @@ use kube::runtime::events::EventType;
 use tracing::{Span, debug, error, info, trace, warn};
 
 use super::{error::ReconcileError, reconcile::Context};
-use crate::{
-    domain::{
-        Decision, Snapshot,
-        node::NodeName,
-        notes::Restart,
-        peer_list::{PeerList, Record},
-        rollout::Verdict,
-        snapshot::ConfigMapView,
-        status::Reason,
-        survey::{Standing, candidates},
-    },
-    observe::error_chain,
+use crate::domain::{
+    Decision, Snapshot,
+    node::NodeName,
+    notes::Restart,
+    peer_list::{PeerList, Record},
+    rollout::Verdict,
+    snapshot::ConfigMapView,
+    survey::{Standing, candidates},
 };
 
 /// What was said last, by what it was about: nothing is said twice in a row.
@@ -140,11 +136,8 @@ pub(super) fn tell_error(
     is_news: bool,
     context: &Context,
 ) {
-    let (reason, text) = (error.reason(), error_chain(error));
-    let problem = Reason {
-        reason: reason.to_owned(),
-        text: text.clone(),
-    };
+    let problem = error.problem();
+    let (reason, text) = (error.reason(), problem.text.clone());
     context.board.set_problem(namespace, Some(problem));
     if !is_news {
         debug!(
@@ -181,9 +174,7 @@ pub(super) fn tell_list(
         let events = &context.events;
         events.on_list(namespace, uid, EventType::Normal, reason, note);
     };
-    if stored.and_then(|stored| stored.known_peers.as_ref()) == Some(&list.known_peers) {
-        debug!(namespace, "Wrote the record; the list is the same");
-    } else {
+    if decision.changes_peers(snapshot) {
         context.metrics.list_changes.inc();
         let change = change_of(stored, list);
         info!(
@@ -196,6 +187,8 @@ pub(super) fn tell_list(
         let (peers, validators) = (list.peers, list.active_validators);
         let note = format!("{peers} peers of {validators} validators: {change}");
         on_list("ListChanged", &note);
+    } else {
+        debug!(namespace, "Wrote the record; the list is the same");
     }
     if list.bootstrap && !stored.is_some_and(ConfigMapView::is_bootstrap) {
         on_list(

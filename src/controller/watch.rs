@@ -281,7 +281,7 @@ impl Watches<'_> {
         self.tasks.spawn(async move {
             let mut events = watcher(api, config).backoff(Retry::default()).boxed();
             loop {
-                // A watch that works may have nothing to bring for long.
+                // It may be quiet because nothing happens, or because an answer is still waited for.
                 let over_at = filler.outage.over_at().filter(|_| filler.was_full);
                 tokio::select! {
                     biased;
@@ -290,7 +290,7 @@ impl Watches<'_> {
                         None => return kind,
                     },
                     () = tokio::time::sleep_until(over_at.unwrap_or_else(Instant::now)),
-                        if over_at.is_some() => filler.fails_no_more(),
+                        if over_at.is_some() => filler.outage_ends("Watch fails no more"),
                 }
             }
         });
@@ -318,7 +318,7 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
             &event,
             Ok(Event::InitDone | Event::Apply(_) | Event::Delete(_))
         ) {
-            self.works();
+            self.outage_ends("Watch is back");
         }
         let store = (self.store)(&self.stores);
         match event {
@@ -396,32 +396,11 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
         }
     }
 
-    /// Says that the watch has not failed for a while, where people were told that it fails: it may be quiet because
-    /// nothing happens, or because an answer is still waited for.
-    fn fails_no_more(&mut self) {
+    /// Says that an outage is over, in these words, where people were told of it.
+    fn outage_ends(&mut self, message: &'static str) {
         if let Some(Over { lasted, failures }) = self.outage.end(Instant::now()) {
             let namespace = self.scope.as_deref();
-            info!(
-                kind = self.kind,
-                namespace,
-                ?lasted,
-                failures,
-                "Watch fails no more"
-            );
-        }
-    }
-
-    /// Says that the watch is back, where people were told that it fails.
-    fn works(&mut self) {
-        if let Some(Over { lasted, failures }) = self.outage.end(Instant::now()) {
-            let namespace = self.scope.as_deref();
-            info!(
-                kind = self.kind,
-                namespace,
-                ?lasted,
-                failures,
-                "Watch is back"
-            );
+            info!(kind = self.kind, namespace, ?lasted, failures, "{message}");
         }
     }
 

@@ -78,7 +78,13 @@ impl Seen<'_> {
             ..
         } = self;
         let mut findings = vec![
-            lease::look(client, installation, || self.clock.now().wall).await,
+            lease::look(
+                client,
+                installation,
+                self.replicas.as_ref().ok().copied(),
+                || self.clock.now().wall,
+            )
+            .await,
             replicas::finding(&self.replicas, installation, registration),
             rights::look(client, installation).await,
         ];

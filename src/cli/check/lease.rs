@@ -1,9 +1,12 @@
 //! Whether somebody leads: without a leader no list is written and nobody is restarted.
 
+use std::time::Duration;
+
 use http::Request;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
+use tokio::time::Instant;
 
 use super::{
     ask::{Unseen, ask_raw},
@@ -13,9 +16,14 @@ use super::{
 use crate::api::names::STELLAR_PEERS;
 
 /// What a Lease lasts where it doesn't say.
-const DURATION_SECONDS: i32 = 15;
-/// Replicas try every two seconds to get it.
-const ANOTHER_LOOK: std::time::Duration = std::time::Duration::from_secs(3);
+const DURATION_SECONDS: u32 = 15;
+/// Time between two looks. Replicas try every two seconds to get it.
+const ANOTHER_LOOK: Duration = Duration::from_secs(2);
+/// For how long replicas may be at it: a new one waits out the Lease that a former one has left, from when it first
+/// saw it.
+const CHANGES_HANDS_WITHIN: Duration = Duration::from_secs(20);
+/// The same where no replica runs that could take it, or none is known.
+const SETTLED_WITHIN: Duration = Duration::from_secs(3);
 
 /// A Lease at an instant.
 #[derive(Clone, Debug)]
@@ -26,10 +34,12 @@ pub(super) struct SeenLease {
     pub(super) is_servers_clock: bool,
 }
 
-/// Looks at the Lease, and again a moment later where nobody has it: it may just be changing hands.
+/// Looks at the Lease, and again while nobody has it and some replica could still take it: after an installation, and
+/// where a leader was lost, that takes as long as a Lease lasts.
 pub(super) async fn look(
     client: &Client,
     installation: &Installation,
+    replicas: Option<usize>,
     now: impl Fn() -> Timestamp,
 ) -> Finding {
     let namespace = &installation.namespace;
@@ -43,22 +53,22 @@ pub(super) async fn look(
         .of(object);
     }
     let is_certain = runs.is_some();
-    let mut found = None;
-    for attempt in 0..2 {
-        if attempt > 0 {
-            tokio::time::sleep(ANOTHER_LOOK).await;
-        }
+    let patience = match replicas {
+        Some(1..) => CHANGES_HANDS_WITHIN,
+        Some(0) | None => SETTLED_WITHIN,
+    };
+    let began = Instant::now();
+    loop {
         let finding = match read(client, namespace, &object, now()).await {
             Ok(seen) => finding(&seen, is_certain),
             Err(unseen) => Finding::unseen(Check::Lease, &unseen),
         };
         let is_final = matches!(finding.outcome, Outcome::Pass | Outcome::Skipped);
-        found = Some(finding.of(&object));
-        if is_final {
-            break;
+        if is_final || began.elapsed() >= patience {
+            return finding.of(object);
         }
+        tokio::time::sleep(ANOTHER_LOOK).await;
     }
-    found.unwrap_or_else(|| Finding::skipped(Check::Lease, "nobody looked").of(object))
 }
 
 async fn read(
@@ -115,7 +125,9 @@ pub(super) fn finding(seen: &SeenLease, elects: bool) -> Finding {
     let Some(holder) = holder else {
         return nobody("nobody holds the Lease".to_owned());
     };
-    let duration = i64::from(spec.lease_duration_seconds.unwrap_or(DURATION_SECONDS));
+    let duration = spec
+        .lease_duration_seconds
+        .map_or(i64::from(DURATION_SECONDS), i64::from);
     let Some(renewed) = spec.renew_time.map(|time| time.0) else {
         return nobody(format!("{holder} holds the Lease and has never renewed it"));
     };

@@ -62,6 +62,10 @@ pub(crate) async fn releases_without_claims_form_a_network_and_then_keep_their_l
         world.create_release(node, false).await;
     }
     world.all_ready(nodes).await;
+    // Whether those three carry the whole membership by then is a matter of luck; a fourth makes it another.
+    let newcomer = SEVEN[3];
+    world.create_release(newcomer, false).await;
+    world.all_ready(&[newcomer]).await;
     world.is_told("core-b", "EphemeralLedger").await;
     world.nobody_restarts(nodes).await;
 }

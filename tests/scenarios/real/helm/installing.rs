@@ -289,7 +289,7 @@ impl Installation {
                     None => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             };
-            let said = process.log_tail();
+            let said = process.log_text();
             let phase = if status.success() {
                 "Succeeded"
             } else {

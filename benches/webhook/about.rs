@@ -3,7 +3,9 @@
 
 use std::{fs, path::Path, process::Command};
 
-use crate::{cases::Case, cores::Cores, figures::Samples, real::control_plane::ControlPlane};
+use crate::{
+    cases::Case, cores::Cores, figures::Samples, measure::Pace, real::control_plane::ControlPlane,
+};
 
 /// See above.
 #[derive(Clone, Debug)]
@@ -20,6 +22,7 @@ pub(crate) fn facts(
     machine: Vec<(&'static str, String)>,
     cores: &Cores,
     cases: &[Case],
+    pace: Pace,
 ) -> Vec<(String, String)> {
     let mut facts = machine;
     facts.push(("cores", cores.describe()));
@@ -27,6 +30,7 @@ pub(crate) fn facts(
     facts.push(("API server", said_by(&api_server, &["--version"])));
     facts.push(("Go", said_by(Path::new("go"), &["version"])));
     facts.push(("controller-runtime", controller_runtime_version()));
+    facts.push(("rounds", pace.describe()));
     let bodies = cases
         .iter()
         .map(|case| format!("{} {} bytes", case.name, case.body.len()));

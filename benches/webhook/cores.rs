@@ -19,24 +19,31 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// The first two cores that this process may use.
+    /// The first core that this process may use, and the first that is no thread of the same one.
     pub(crate) fn choose() -> Self {
         let allowed = allowed();
-        match allowed[..] {
-            [server, load, ref rest @ ..] if pin_ourselves(&list(&allowed)) => Self {
-                pinned: Some((server, load)),
-                others: list(if rest.is_empty() {
-                    &allowed[1..2]
-                } else {
-                    rest
-                }),
-            },
-            _ => Self {
-                pinned: None,
-                others: String::new(),
-            },
+        let [server, ref rest @ ..] = allowed[..] else {
+            return Self::UNPINNED;
+        };
+        let siblings = siblings(server);
+        let mut apart = rest.iter().filter(|core| !siblings.contains(core));
+        let load = apart.next().or(rest.first()).copied();
+        let Some(load) = load.filter(|_| pin_ourselves(&list(&allowed))) else {
+            return Self::UNPINNED;
+        };
+        let taken = [server, load];
+        let left = rest.iter().copied().filter(|core| !taken.contains(core));
+        let left: Vec<u32> = left.collect();
+        Self {
+            pinned: Some((server, load)),
+            others: list(if left.is_empty() { &taken[1..] } else { &left }),
         }
     }
+
+    const UNPINNED: Self = Self {
+        pinned: None,
+        others: String::new(),
+    };
 
     /// The words before a command that put it on the servers' core.
     pub(crate) fn server(&self) -> Vec<String> {
@@ -69,10 +76,14 @@ impl Cores {
                     .to_owned()
             },
             |(server, load)| {
-                format!(
-                    "servers on core {server}, load on core {load}, control plane on {}",
-                    self.others
-                )
+                let others = &self.others;
+                let pinned =
+                    format!("servers on {server}, load on {load}, control plane on {others}");
+                if siblings(server).contains(&load) {
+                    format!("{pinned}; {server} and {load} are threads of one core")
+                } else {
+                    pinned
+                }
             },
         )
     }
@@ -88,13 +99,24 @@ fn pin_ourselves(cores: &str) -> bool {
     pinned.is_ok_and(|status| status.success())
 }
 
-/// As the kernel lists them: `0-1,4`.
+/// Those that this process may use.
 fn allowed() -> Vec<u32> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
-    let ranges = line.unwrap_or_default().trim().split(',');
+    cores(line.unwrap_or_default())
+}
+
+/// The threads of the core that this one is of.
+fn siblings(core: u32) -> Vec<u32> {
+    let file = format!("/sys/devices/system/cpu/cpu{core}/topology/thread_siblings_list");
+    cores(&fs::read_to_string(file).unwrap_or_default())
+}
+
+/// As the kernel lists them: `0-1,4`.
+fn cores(text: &str) -> Vec<u32> {
+    let ranges = text.trim().split(',');
     let range = |text: &str| {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
         Some(from.parse::<u32>().ok()?..=to.parse::<u32>().ok()?)

@@ -42,6 +42,7 @@ mod plot;
 mod program;
 mod report;
 mod servers;
+mod surroundings;
 #[path = "../shared/table.rs"]
 mod table;
 mod writer;
@@ -117,17 +118,17 @@ fn main() {
         Ok(binary) => servers.push(servers::controller_runtime(&cores, &binary, &tls, folder)),
         Err(why) => println!("  without controller-runtime: {why}"),
     }
-    about.facts = about::facts(machine, &cores, &cases);
-    for (what, value) in &about.facts {
-        fact(what, value);
-    }
     let pace = if env::var_os("BENCH_QUICK").is_some() {
-        println!("  BENCH_QUICK is set: the figures mean little");
         Pace::QUICK
     } else {
         Pace::WHOLE
     };
+    about.facts = about::facts(machine, &cores, &cases, pace);
+    for (what, value) in &about.facts {
+        fact(what, value);
+    }
     cores.become_load();
+    surroundings::hold_still();
     let load = Builder::new_current_thread().enable_all().build();
     let load = load.expect("a runtime for the load");
     let measured = load.block_on(measure::measure(&servers, &cases, &tls, pace));

@@ -12,6 +12,7 @@ use crate::{
     load::{Client, Connection, OpenLoop, closed_loop, open_loop, reconnect},
     program,
     servers::Server,
+    surroundings::Look,
 };
 
 /// As an API server has it with a busy operator or two.
@@ -29,8 +30,8 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) struct Pace {
     pub(crate) rounds: usize,
     warm_up: Duration,
-    pub(crate) closed: Duration,
-    pub(crate) open: Duration,
+    closed: Duration,
+    open: Duration,
     reconnects: Duration,
 }
 
@@ -50,6 +51,25 @@ impl Pace {
         open: Duration::from_millis(400),
         reconnects: Duration::from_millis(200),
     };
+
+    /// For the reader of the figures.
+    pub(crate) fn describe(self) -> String {
+        let Self {
+            rounds,
+            closed,
+            open,
+            reconnects,
+            ..
+        } = self;
+        let quick = if closed < Self::WHOLE.closed {
+            "; BENCH_QUICK: the figures mean little"
+        } else {
+            ""
+        };
+        format!(
+            "{rounds} of {closed:?} in the closed loop, {open:?} in the open one, {reconnects:?} of new connections{quick}"
+        )
+    }
 }
 
 /// One round of one server.
@@ -90,6 +110,8 @@ pub(crate) struct Measured {
     /// Of the connections that were to take up a session, the share that did.
     pub(crate) resumed: f64,
     pub(crate) memory: Vec<Memory>,
+    /// What else ran.
+    pub(crate) meanwhile: String,
 }
 
 /// Asks all servers in all ways.
@@ -111,6 +133,8 @@ pub(crate) async fn measure(
     check(servers, &mut connections, cases).await;
     let idle: Vec<_> = servers.iter().map(memory).collect();
     let mut measured = Measured::default();
+    let ids: Vec<_> = servers.iter().map(|it| it.process.id()).collect();
+    let before = Look::now(&ids);
     for case in cases {
         let mut rounds = vec![Vec::new(); servers.len()];
         for index in turns(pace.rounds, servers.len()) {
@@ -156,6 +180,7 @@ pub(crate) async fn measure(
         };
         measured.connections.extend(series(&case, servers, rounds));
     }
+    measured.meanwhile = Look::now(&ids).told_since(&before);
     measured.resumed = ratio(resumed, made);
     measured.memory = servers
         .iter()
@@ -227,7 +252,7 @@ async fn round(server: &Server, asking: impl Future<Output = u64>) -> Round {
 }
 
 /// What a process has had of the cores so far.
-fn cpu_time(id: u32) -> Duration {
+pub(crate) fn cpu_time(id: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     // The name before may hold anything, even a parenthesis.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);

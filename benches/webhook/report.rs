@@ -15,7 +15,7 @@ use crate::{
 /// The name of our block on the page.
 const BLOCK: &str = "webhook";
 /// A core that is busier than this is full: starting and ending a round takes a little.
-const SATURATED: f64 = 0.95;
+const FULL: f64 = 0.95;
 
 /// The middle of some figures, the least and the greatest.
 #[derive(Clone, Copy, Debug)]
@@ -287,18 +287,36 @@ fn memory(all: &[Memory]) -> Table {
 /// What a reader has to know to trust the figures, or not to.
 fn notes(measured: &Measured) -> Vec<String> {
     let mut notes = Vec::new();
-    for of in measured.throughput.iter().chain(&measured.connections) {
-        let busy = |figure: fn(&Round) -> f64| {
-            let spread = Spread::of(of.rounds.iter().map(figure));
-            spread.is_some_and(|it| it.median >= SATURATED)
+    let not_full = |is_load_full: bool| {
+        let is_it = |of: &&Series<Round>| {
+            let is_full = |figure: fn(&Round) -> f64| {
+                let spread = Spread::of(of.rounds.iter().map(figure));
+                spread.is_some_and(|it| it.median >= FULL)
+            };
+            !is_full(|it| it.server_busy) && is_full(|it| it.load_busy) == is_load_full
         };
-        let why = match (busy(|it| it.server_busy), busy(|it| it.load_busy)) {
-            (true, _) => continue,
-            (false, true) => "the load's core was full, the server's was not: it could do more",
-            (false, false) => "neither core was full: the machine did something else as well",
-        };
-        notes.push(format!("{}, {}: {why}; go by the CPU", of.case, of.server));
+        let all = measured.throughput.iter().chain(&measured.connections);
+        let names = all
+            .filter(is_it)
+            .map(|of| format!("{} ({})", of.case, of.server));
+        names.collect::<Vec<_>>().join("; ")
+    };
+    for (is_load_full, why) in [
+        (
+            true,
+            "the load's core was full and the server's was not, so the server could do more; go by its CPU",
+        ),
+        (
+            false,
+            "neither core was full, so the machine did something else as well; go by the CPU",
+        ),
+    ] {
+        let names = not_full(is_load_full);
+        if !names.is_empty() {
+            notes.push(format!("{why}: {names}"));
+        }
     }
+    notes.push(measured.meanwhile.clone());
     let share = measured.resumed * 100.0;
     notes.push(format!(
         "of the connections that were to resume a session, {share:.1} % did"

@@ -2,7 +2,7 @@
 //! labels each time.
 //!
 //! The shape is that of its stand-in ([`operator::stateful_set`]), and in addition what validators in production have:
-//! resources, probes, environment, tolerations. The size of a review is most of what it costs.
+//! resources, probes, environment, tolerations, an exporter of metrics. The size of a review is most of what it costs.
 
 use std::time::Duration;
 
@@ -107,12 +107,29 @@ fn stateful_set(node: &Value, is_even: bool) -> Value {
             "periodSeconds": period, "timeoutSeconds": 5, "failureThreshold": failures,
         })
     };
+    let small = json!({
+        "requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"},
+    });
     let health = &mut pod["containers"][1];
     health["startupProbe"] = probe("/started", 10, 60);
     health["livenessProbe"] = probe("/alive", 20, 6);
     health["readinessProbe"] = probe("/synced", 5, 3);
-    health["resources"] = json!({
-        "requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "100m", "memory": "64Mi"},
+    health["resources"] = small.clone();
+    let exporter = json!({
+        "name": "exporter", "image": "stellar/stellar-core-prometheus-exporter:latest",
+        "ports": [{"name": "metrics", "containerPort": 9473}],
+        "env": [
+            {"name": "CORE_URL", "value": "http://127.0.0.1:11626"},
+            {"name": "EXPORTER_NODE_NAME", "valueFrom": field("metadata.name")},
+        ],
+        "livenessProbe": {"tcpSocket": {"port": "metrics"}, "periodSeconds": 20},
+        "resources": small, "securityContext": health["securityContext"],
+    });
+    let containers = pod["containers"].as_array_mut();
+    containers.expect("the stand-in has some").push(exporter);
+    set["spec"]["template"]["metadata"]["annotations"] = json!({
+        "prometheus.io/scrape": "true", "prometheus.io/port": "9473", "prometheus.io/path": "/metrics",
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     });
     set
 }

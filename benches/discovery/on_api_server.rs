@@ -89,7 +89,7 @@ fn ours(plane: &ControlPlane, namespace: &str, folder: &Path) -> Program {
 /// Resident memory of the running program: now, and at its highest.
 fn show_memory(ours: &Running) {
     let text = program::memory(ours.id()).map_or("unknown".to_owned(), |(now, highest)| {
-        format!("{now} kB, at its highest {highest} kB")
+        format!("{} kB, at its highest {} kB", now / 1000, highest / 1000)
     });
     fact("resident memory after all this", &text);
 }

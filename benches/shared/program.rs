@@ -127,12 +127,13 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().expect("a bound address")
 }
 
-/// Resident memory of a process in kB: now, and at its highest. Nothing where the system doesn't tell.
+/// Resident memory of a process in bytes: now, and at its highest. Nothing where the system doesn't tell.
 pub(crate) fn memory(id: u32) -> Option<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().strip_suffix(" kB")?.parse().ok()
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib * 1024)
     };
     Some((field("VmRSS:")?, field("VmHWM:")?))
 }

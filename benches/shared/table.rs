@@ -46,7 +46,7 @@ impl Table {
         let mut lines = self.rows.iter().map(line);
         let head = lines.next().unwrap_or_default();
         let rows: String = lines.collect();
-        format!("{}\n\n{head}{rule}\n{rows}", self.title)
+        format!("### {}\n\n{head}{rule}\n{rows}", self.title)
     }
 
     fn widths(&self) -> impl Iterator<Item = usize> {

@@ -13,7 +13,7 @@ pub(crate) struct About {
     /// In the order in which they are told.
     pub(crate) facts: Vec<(String, String)>,
     pub(crate) starts: Samples,
-    /// In kB.
+    /// Resident, in bytes.
     pub(crate) empty_memory: Option<u64>,
 }
 

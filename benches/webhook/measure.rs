@@ -92,7 +92,7 @@ pub(crate) struct Series<T> {
     pub(crate) rounds: Vec<T>,
 }
 
-/// A server's memory in kB.
+/// A server's resident memory in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub(crate) server: &'static str,

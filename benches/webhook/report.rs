@@ -66,6 +66,11 @@ fn against<T>(
     Spread::of(pairs.map(|(ours, other)| figure(ours) / figure(other)))
 }
 
+/// Millions of bytes.
+fn megabytes(bytes: u64) -> String {
+    format!("{}.{}", bytes / 1_000_000, bytes % 1_000_000 / 100_000)
+}
+
 fn micros(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
@@ -176,15 +181,15 @@ fn goals(about: &About, measured: &Measured) -> Table {
         Some(start.as_millis() < 500),
     );
     let memory = about.empty_memory;
-    let met = memory.map(|kb| kb * 1024 < 20_000_000);
+    let met = memory.map(|bytes| bytes < 20_000_000);
     goal(
         "resident memory with an empty cluster",
         "under 20 MB",
-        memory.map(|kb| format!("{} kB", kb * 1024 / 1000)),
+        memory.map(|bytes| format!("{} MB", megabytes(bytes))),
         met,
     );
     let size = program::size();
-    let figure = format!("{} kB, with the sandbox in it", size / 1000);
+    let figure = format!("{} MB, with the sandbox in it", megabytes(size));
     goal(
         "stripped binary",
         "under 15 MB",
@@ -201,6 +206,7 @@ fn rounds(title: &str, unit: &str, series: &[Series<Round>]) -> Table {
         unit,
         "of the limit",
         "by controller-runtime",
+        "of the limit by CPU",
         "server CPU, µs each",
         "load CPU, µs each",
         "server busy",
@@ -214,6 +220,15 @@ fn rounds(title: &str, unit: &str, series: &[Series<Round>]) -> Table {
             let ratio = (of.server != other).then(ratio).flatten();
             shown(ratio, 2)
         };
+        // What a core could do for each of them, whether it was full or not.
+        let by_cpu = (of.server != LIMIT).then(|| {
+            let of_limit = (of.case, LIMIT, of.server);
+            against(series, of_limit, |it| micros(it.server_cpu))
+        });
+        let by_cpu = shown(by_cpu.flatten(), 2);
+        let middle = |spread: Option<Spread>| {
+            spread.map_or("-".to_owned(), |it| format!("{:.1}", it.median))
+        };
         let share = |spread: Option<Spread>| {
             spread.map_or("-".to_owned(), |it| format!("{:.0} %", it.median * 100.0))
         };
@@ -223,8 +238,9 @@ fn rounds(title: &str, unit: &str, series: &[Series<Round>]) -> Table {
             shown(spread(|it| it.per_second), 0),
             ratio(LIMIT),
             ratio(CONTROLLER_RUNTIME),
-            shown(spread(|it| micros(it.server_cpu)), 1),
-            shown(spread(|it| micros(it.load_cpu)), 1),
+            by_cpu,
+            middle(spread(|it| micros(it.server_cpu))),
+            middle(spread(|it| micros(it.load_cpu))),
             share(spread(|it| it.server_busy)),
             share(spread(|it| it.load_busy)),
         ]);
@@ -274,11 +290,11 @@ const QUANTILES: [(&str, usize); 4] = [("p50", 500), ("p99", 990), ("p99.9", 999
 fn memory(all: &[Memory]) -> Table {
     let head = ["server", "idle", "after the load", "at its highest"];
     let mut table = Table::new(
-        "Resident memory in kB, six validators in the cluster",
+        "Resident memory in MB, six validators in the cluster",
         &head,
     );
     for of in all {
-        let figures = [of.idle, of.after, of.highest].map(|it| it.to_string());
+        let figures = [of.idle, of.after, of.highest].map(megabytes);
         table.row([of.server.to_owned()].into_iter().chain(figures));
     }
     table
@@ -367,16 +383,16 @@ fn write_csv(folder: &Path, about: &About, measured: &Measured) -> io::Result<()
     let start = about.starts.percentile(50).as_secs_f64() * 1e3;
     let _ = writeln!(text, "start to ready,{OURS},{start:.1},ms");
     let _ = writeln!(text, "binary,{OURS},{},bytes", program::size());
-    if let Some(kb) = about.empty_memory {
-        let _ = writeln!(text, "memory with an empty cluster,{OURS},{kb},KiB");
+    if let Some(bytes) = about.empty_memory {
+        let _ = writeln!(text, "memory with an empty cluster,{OURS},{bytes},bytes");
     }
     for of in &measured.memory {
-        for (what, kb) in [
+        for (what, bytes) in [
             ("idle", of.idle),
             ("after", of.after),
             ("highest", of.highest),
         ] {
-            let _ = writeln!(text, "memory {what},{},{kb},KiB", of.server);
+            let _ = writeln!(text, "memory {what},{},{bytes},bytes", of.server);
         }
     }
     fs::write(folder.join("webhook-process.csv"), text)

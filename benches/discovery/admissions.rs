@@ -28,12 +28,8 @@ pub(crate) fn measure(validator: &Validator) {
         "An admission of a StatefulSet (Admitter::answer), {VALIDATORS} validators"
     ));
     let namespace = Namespace::settled(validator, VALIDATORS);
-    let admitter = Admitter {
-        stores: Arc::new(filled(namespace.snapshot)),
-        namespaces: BTreeSet::new(),
-        policy: Policy::default(),
-        dry_run: false,
-    };
+    let stores = Arc::new(filled(namespace.snapshot));
+    let admitter = Admitter::new(BTreeSet::new(), stores, Policy::default(), false);
     let new = &validator.stateful_set;
     let stored = injected(&admitter, new);
     let mut relabelled = stored.clone();

@@ -16,18 +16,53 @@ pub struct MembershipHash(String);
 
 const VERSION: &str = "v1:";
 
+/// The members of a network and their hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    members: Members,
+    hash: MembershipHash,
+}
+
+impl Membership {
+    /// Of these members.
+    #[must_use]
+    pub fn of(members: Members) -> Self {
+        let hash = MembershipHash::of(&members);
+        Self { members, hash }
+    }
+
+    /// The hash once this node is one of them, on this port.
+    #[must_use]
+    pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
+        if self.members.get(name) == Some(&port) {
+            return self.hash.clone();
+        }
+        let others = self.members.iter().filter(|(other, _)| *other != name);
+        MembershipHash::of_members(others.chain([(name, &port)]))
+    }
+
+    /// The hash as it is.
+    #[must_use]
+    pub const fn hash(&self) -> &MembershipHash {
+        &self.hash
+    }
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self::of(Members::new())
+    }
+}
+
 impl MembershipHash {
     /// The hash of these members.
     #[must_use]
     pub fn of(members: &Members) -> Self {
-        Self::of_lines(
-            members
-                .iter()
-                .map(|(name, port)| format!("{name}:{port}\n")),
-        )
+        Self::of_members(members.iter())
     }
 
-    fn of_lines(lines: impl Iterator<Item = String>) -> Self {
+    fn of_members<'a>(members: impl Iterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
+        let lines = members.map(|(name, port)| format!("{name}:{port}\n"));
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
         let hex = short_sha256(lines.concat().as_bytes(), 6);
@@ -102,6 +137,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_membership_with_one_more_has_the_hash_of_all_of_them(ports in prop::collection::vec(1_i64..4, 1..5), port in 1_i64..4) {
+            let names = ["a", "b", "c", "d"];
+            let mut all: Vec<(&str, i64)> = names.into_iter().zip(ports).collect();
+            let membership = Membership::of(members(&all));
+            prop_assert_eq!(membership.hash(), &MembershipHash::of(&members(&all)));
+            let (name, number) = (NodeName::new("b").unwrap(), PeerPort::new(port).unwrap());
+            let hash = membership.hash_with(&name, number);
+            all.push(("b", port));
+            prop_assert_eq!(hash, MembershipHash::of(&members(&all)));
+        }
+
         #[test]
         fn another_port_or_another_member_is_another_hash(port in 1_i64..65535) {
             let one = MembershipHash::of(&members(&[("a", port)]));

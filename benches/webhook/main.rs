@@ -87,6 +87,7 @@ fn main() {
     println!("\nThe webhook over its connection");
     // Before anything is pinned: afterwards it is a smaller machine, and a busy one.
     let machine = machine::facts();
+    println!("  building the webhook in Go, which takes minutes the first time");
     let controller_runtime = servers::build_controller_runtime();
     let cores = Cores::choose();
     cores.make_room();

@@ -21,9 +21,14 @@ mod cluster;
 mod decisions;
 mod figures;
 mod machine;
+#[path = "../shared/namespace.rs"]
+mod namespace;
 mod on_api_server;
 mod on_sandbox;
+#[path = "../shared/reviews.rs"]
+mod reviews;
 mod traffic;
+#[path = "../shared/validator.rs"]
 mod validator;
 
 /// The rig of the scenarios that starts a real API server.

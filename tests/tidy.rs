@@ -85,6 +85,7 @@ fn every_source_file_is_reached_by_a_mod() {
             "src/main.rs",
             "tests/tidy.rs",
             "tests/chart/main.rs",
+            "tests/instructions/main.rs",
             "tests/mutants/main.rs",
             "tests/page/main.rs",
             "tests/scenarios/main.rs",

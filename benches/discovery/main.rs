@@ -23,11 +23,16 @@ mod decisions;
 mod figures;
 #[path = "../shared/machine.rs"]
 mod machine;
+#[path = "../shared/namespace.rs"]
+mod namespace;
 mod on_api_server;
 mod on_sandbox;
 #[path = "../shared/program.rs"]
 mod program;
+#[path = "../shared/reviews.rs"]
+mod reviews;
 mod traffic;
+#[path = "../shared/validator.rs"]
 mod validator;
 
 /// The rig of the scenarios that starts a real API server.

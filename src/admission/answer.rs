@@ -80,6 +80,20 @@ impl Answer {
         answer
     }
 
+    /// The body of the response.
+    #[must_use]
+    pub fn to_body(&self) -> Vec<u8> {
+        let patch = self
+            .response
+            .patch
+            .as_ref()
+            .map_or(0, |patch| patch.0.len());
+        // A patch is sent in four letters for three bytes; a longer answer only costs another allocation.
+        let mut body = Vec::with_capacity(256 + patch / 3 * 4);
+        serde_json::to_writer(&mut body, self).expect("text and bytes always serialize");
+        body
+    }
+
     /// Whether it is anything but a plain yes.
     pub(super) fn changes_something(&self) -> bool {
         self.response.patch.is_some() || !self.response.allowed

@@ -32,6 +32,7 @@ mod program;
 #[path = "../shared/reviews.rs"]
 mod reviews;
 mod traffic;
+#[expect(dead_code, reason = "only the test of instructions hands it on")]
 #[path = "../shared/validator.rs"]
 mod validator;
 

@@ -4,6 +4,7 @@
 
 mod answer;
 pub mod connections;
+mod keep;
 mod known;
 mod read;
 pub mod registration;

@@ -12,6 +12,8 @@ use serde::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
+use super::keep::Keep;
+
 /// An AdmissionReview as it came.
 #[derive(Deserialize)]
 pub(super) struct ReviewIn<'a> {
@@ -112,24 +114,24 @@ impl RequestIn<'_> {
 }
 
 impl ObjectIn<'_> {
-    /// The object, as far as decisions go.
+    /// The object, as far as decisions go, with what is to be kept of its pod template.
     ///
     /// # Errors
     /// Where a part of it is nested too deeply.
-    pub(super) fn to_value(&self) -> Result<Value, serde_json::Error> {
+    pub(super) fn to_value(&self, of_template: &Keep) -> serde_json::Result<Value> {
         let metadata = self.metadata.as_ref().map(|it| {
             parts([
-                ("name", it.name),
-                ("deletionTimestamp", it.deletion_timestamp),
-                ("labels", it.labels),
-                ("annotations", it.annotations),
+                ("name", it.name, &Keep::All),
+                ("deletionTimestamp", it.deletion_timestamp, &Keep::All),
+                ("labels", it.labels, &Keep::All),
+                ("annotations", it.annotations, &Keep::All),
             ])
         });
         let spec = self.spec.as_ref().map(|it| {
             parts([
-                ("template", it.template),
-                ("nodeType", it.node_type),
-                ("validatorConfig", it.validator_config),
+                ("template", it.template, of_template),
+                ("nodeType", it.node_type, &Keep::All),
+                ("validatorConfig", it.validator_config, &Keep::All),
             ])
         });
         let mut object = Map::new();
@@ -161,12 +163,12 @@ impl ObjectIn<'_> {
 }
 
 fn parts<const N: usize>(
-    parts: [(&str, Option<&RawValue>); N],
-) -> Result<Value, serde_json::Error> {
+    parts: [(&str, Option<&RawValue>, &Keep); N],
+) -> serde_json::Result<Value> {
     let mut object = Map::new();
-    for (key, part) in parts {
+    for (key, part, keep) in parts {
         if let Some(part) = part {
-            object.insert(key.to_owned(), serde_json::from_str(part.get())?);
+            object.insert(key.to_owned(), keep.read(part.get())?);
         }
     }
     Ok(Value::Object(object))

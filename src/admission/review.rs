@@ -8,6 +8,7 @@ use tracing::{debug, info, instrument, warn};
 
 pub use super::answer::Answer;
 use super::{
+    keep::{self, Keep},
     known::Cache,
     read::{ObjectIn, RequestIn, ReviewIn},
 };
@@ -122,7 +123,7 @@ impl Admitter {
                 debug!("Admitted a StatefulSet, with nothing to look at");
                 return Ok(answer(AdmissionOutcome::Untouched));
             }
-            ("UPDATE", Some(old)) => Some(old.to_value()?),
+            ("UPDATE", Some(old)) => Some(old.to_value(&Keep::All)?),
             ("UPDATE", None) => {
                 let warning = "stellar-peers: the review has no old object, and so the object is left as it is";
                 return Ok(answer(AdmissionOutcome::Unreadable).warned([warning.to_owned()]));
@@ -135,9 +136,14 @@ impl Admitter {
         } else {
             Cow::Borrowed(&*request.name)
         };
+        let of_template = if old.is_some() {
+            &Keep::All
+        } else {
+            &keep::NEW_TEMPLATE
+        };
         let review = Review {
             name: &name,
-            object: &object.to_value()?,
+            object: &object.to_value(of_template)?,
             old: old.as_ref(),
             field_manager: request.field_manager(),
         };
@@ -182,10 +188,10 @@ impl Admitter {
 fn admit_node(request: &RequestIn<'_>, object: &ObjectIn<'_>) -> serde_json::Result<Answer> {
     let old = request.old_object.as_ref();
     let old = old.filter(|_| request.operation == "UPDATE");
-    let old = old.map(ObjectIn::to_value).transpose()?;
+    let old = old.map(|old| old.to_value(&Keep::All)).transpose()?;
     let uid = request.uid.to_string();
     Ok(
-        match admit_stellar_node(&object.to_value()?, old.as_ref()) {
+        match admit_stellar_node(&object.to_value(&Keep::All)?, old.as_ref()) {
             Ok(operations) if operations.is_empty() => {
                 Answer::allowed(uid, AdmissionOutcome::Untouched)
             }

@@ -231,7 +231,7 @@ impl Pki {
     }
 
     fn config(&self) -> Arc<ServerConfig> {
-        Arc::new(server_config(Arc::clone(&self.store)))
+        Arc::new(server_config(Arc::clone(&self.store), None))
     }
 
     /// A handshake of a client that trusts this CA alone and offers `protocols`.
@@ -339,7 +339,7 @@ async fn a_client_that_rejects_our_certificate_is_counted() {
 #[tokio::test]
 async fn without_a_certificate_handshakes_fail() {
     let pki = Pki::new();
-    let empty = server_config(Arc::default());
+    let empty = server_config(Arc::default(), None);
     let served = serving(ConnectionLimits::default(), Some(Arc::new(empty))).await;
     assert!(pki.connect(&served, &["h2"]).await.is_err());
 }

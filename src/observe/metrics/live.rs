@@ -171,9 +171,15 @@ impl Live {
             with_reason(stats.map(cut)),
         )?;
         let failed = |it: &ConnectionStats| {
-            let rejected = it.certificates_rejected();
-            let others = it.handshakes_failed().saturating_sub(rejected);
-            [("CertificateRejected", rejected), ("Other", others)]
+            let (rejected, unknown) = (it.certificates_rejected(), it.callers_unknown());
+            let refused = it.callers_refused();
+            let known = rejected + unknown + refused;
+            [
+                ("CertificateRejected", rejected),
+                ("NoClientCertificate", unknown),
+                ("ClientCertificateRefused", refused),
+                ("Other", it.handshakes_failed().saturating_sub(known)),
+            ]
         };
         samples(
             encoder,
@@ -187,8 +193,8 @@ impl Live {
 
 type Labels<'a> = Vec<(&'a str, &'a str)>;
 
-fn with_reason(
-    counts: Option<[(&'static str, u64); 2]>,
+fn with_reason<const N: usize>(
+    counts: Option<[(&'static str, u64); N]>,
 ) -> impl Iterator<Item = (Labels<'static>, u64)> {
     let counts = counts.into_iter().flatten();
     counts.map(|(reason, count)| (vec![("reason", reason)], count))

@@ -18,7 +18,9 @@
 //! whose request is complete and being answered is never cut for another. Where all are such, a
 //! newcomer is closed at once: the handlers are short, and its client may try again.
 //!
-//! Not bounded here: the size of a body (the router's limit), and the rate of handshakes. The
+//! **At [`body_bytes_max`]** the body that has been on its way the longest is given up: 503.
+//!
+//! Not bounded here: the size of one body (the router's limit), and the rate of handshakes. The
 //! process needs more file descriptors than `connections_max`: without a free one, newcomers wait
 //! in the backlog after all.
 //!
@@ -28,8 +30,10 @@
 //! [`request_timeout`]: ConnectionLimits::request_timeout
 //! [`idle_timeout`]: ConnectionLimits::idle_timeout
 //! [`connections_max`]: ConnectionLimits::connections_max
+//! [`body_bytes_max`]: ConnectionLimits::body_bytes_max
 
 mod activity;
+mod bodies;
 mod exchange;
 #[cfg(test)]
 mod tests;
@@ -65,7 +69,7 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, error, info, warn};
 
-use self::activity::Activity;
+use self::{activity::Activity, bodies::Bodies};
 
 /// Pause after an accept error that is not one connection's own, such as no file descriptors
 /// left: the next attempt would fail at once as well.
@@ -98,6 +102,9 @@ pub struct ConnectionLimits {
     pub header_timeout: Duration,
     /// From a request's head to the end of its body.
     pub body_timeout: Duration,
+    /// Bytes of bodies in memory at once, over all connections. Twice as many may be for a moment, where a body's
+    /// pieces are put together. The largest review has 7 MiB.
+    pub body_bytes_max: usize,
     /// From the end of a request's body to the head of our answer. The API server itself waits
     /// for at most 30 s, and 3 s in our registration.
     pub request_timeout: Duration,
@@ -117,6 +124,7 @@ impl Default for ConnectionLimits {
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
+            body_bytes_max: 32 << 20,
             request_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(3),
             drain_timeout: Duration::from_secs(20),
@@ -219,6 +227,7 @@ pub async fn serve(
         limits,
         stats,
         refusals: Seldom::default(),
+        bodies: Bodies::new(limits.body_bytes_max),
         draining,
     });
     let mut connections = Connections::default();
@@ -351,6 +360,7 @@ struct Server {
     limits: ConnectionLimits,
     stats: ConnectionStats,
     refusals: Seldom,
+    bodies: Arc<Bodies>,
     draining: watch::Receiver<bool>,
 }
 
@@ -423,7 +433,8 @@ impl Server {
     ) {
         activity.expect_request();
         let service = service_fn(|request| {
-            exchange::answer(self.app.clone(), request, activity.begin(), self.limits)
+            let (app, share) = (self.app.clone(), self.bodies.begin());
+            exchange::answer(app, request, activity.begin(), share, self.limits)
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);

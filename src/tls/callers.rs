@@ -228,4 +228,4 @@ impl ClientCertVerifier for CallerAuthority {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

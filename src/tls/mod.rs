@@ -31,6 +31,8 @@ use rustls::{
     pki_types::ServerName,
 };
 
+#[cfg(test)]
+pub(crate) use self::callers::tests::CallersPki;
 pub use self::{
     args::{ShortAuthority, TlsArgs, TlsMode},
     bundle::AuthorityId,

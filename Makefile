@@ -101,6 +101,8 @@ lint:
 deny:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny --version 0.20.2
 	cargo-deny --log-level error check bans licenses sources
+	@if $(if $(shell command -v timeout),timeout 60) cargo-deny --log-level off fetch db; then cargo-deny --log-level error --offline check advisories; \
+		else echo 'advisories are not checked: their database (RustSec) could not be fetched'; fi
 
 # UPDATE=1 also writes docs/benchmarks.md, and what it shows. BENCH_QUICK=1 has short rounds.
 bench: control-plane

@@ -23,7 +23,7 @@ use crate::{
     domain::node::NodeName,
     engine::{Election, Engine, Settings, identity},
     observe::health::{self, Condition, Health},
-    tls::{self, CertificateStore, Keeper, TlsArgs, TlsMode},
+    tls::{self, CallerAuthority, CertificateStore, Keeper, TlsArgs, TlsMode},
 };
 
 /// How often the certificate's files are looked at.
@@ -110,6 +110,9 @@ pub enum AppError {
         "the webhook has no usable certificate; `stellar-peers certs` makes one, --no-webhook does without"
     )]
     Certificate(#[source] tls::CertificateError),
+    /// Nobody can be told from anybody by --client-ca.
+    #[error(transparent)]
+    Callers(#[from] tls::CallerAuthorityError),
     /// The flags of --tls-mode self do not fit together.
     #[error(transparent)]
     Lifetimes(#[from] tls::ShortAuthority),
@@ -126,6 +129,8 @@ pub struct App {
     clock: Clock,
     certificates: Arc<CertificateStore>,
     renewal: Renewal,
+    /// Whose certificates callers of the webhook have to show; [`None`] where anybody may call.
+    callers: Option<Arc<CallerAuthority>>,
     /// Namespace and name of the Service by which the API server calls the webhook.
     service: (String, String),
     webhook: Option<TcpListener>,
@@ -175,8 +180,11 @@ impl App {
         };
         let own_namespace = args.own_namespace_or(client.default_namespace());
         let service = (own_namespace.to_owned(), args.tls.tls_service.clone());
-        let mut webhook = None;
+        let (mut webhook, mut callers) = (None, None);
         if !args.no_webhook {
+            if let Some(file) = &args.tls.client_ca {
+                callers = Some(Arc::new(CallerAuthority::load(file)?));
+            }
             if let Renewal::Files(folder) = &renewal {
                 certificates.replace(tls::load_files(folder).map_err(AppError::Certificate)?);
             }
@@ -194,6 +202,7 @@ impl App {
             clock,
             certificates,
             renewal,
+            callers,
             service,
             webhook,
             http,
@@ -232,6 +241,7 @@ impl App {
             clock,
             certificates,
             renewal,
+            callers,
             service,
             webhook,
             http,
@@ -252,7 +262,7 @@ impl App {
         ));
         let mut watcher = JoinSet::new();
         if let Some(listener) = webhook {
-            let config = tls::server_config(Arc::clone(&certificates));
+            let config = tls::server_config(Arc::clone(&certificates), callers.clone());
             let router = engine.webhook.clone();
             servers.spawn(serving(
                 "the webhook's listener",
@@ -266,6 +276,9 @@ impl App {
             let wall = move || clock.now().wall;
             watcher.spawn(tls::watch_ending(Arc::clone(&certificates), wall, tell));
             watcher.spawn(renewal.run(certificates, clock));
+            if let Some(callers) = callers {
+                watcher.spawn(tls::watch_callers(callers, CERTIFICATE_INTERVAL));
+            }
         }
         let ended = tokio::select! {
             () = stop => None,

@@ -18,7 +18,9 @@
 //! whose request is complete and being answered is never cut for another. Where all are such, a
 //! newcomer is closed at once: the handlers are short, and its client may try again.
 //!
-//! Not bounded here: the size of a body (the router's limit), and the rate of handshakes. The
+//! **At [`body_bytes_max`]** the body that has been on its way the longest is given up: 503.
+//!
+//! Not bounded here: the size of one body (the router's limit), and the rate of handshakes. The
 //! process needs more file descriptors than `connections_max`: without a free one, newcomers wait
 //! in the backlog after all.
 //!
@@ -28,8 +30,10 @@
 //! [`request_timeout`]: ConnectionLimits::request_timeout
 //! [`idle_timeout`]: ConnectionLimits::idle_timeout
 //! [`connections_max`]: ConnectionLimits::connections_max
+//! [`body_bytes_max`]: ConnectionLimits::body_bytes_max
 
 mod activity;
+mod bodies;
 mod exchange;
 #[cfg(test)]
 mod tests;
@@ -41,7 +45,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -60,12 +64,12 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::{self, AbortHandle, JoinError, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tracing::{debug, error, info, warn};
 
-use self::activity::Activity;
+use self::{activity::Activity, bodies::Bodies};
 
 /// Pause after an accept error that is not one connection's own, such as no file descriptors
 /// left: the next attempt would fail at once as well.
@@ -83,6 +87,9 @@ const RESETS_MAX: usize = 20;
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The least time between two log lines about callers that were refused.
+const TELL_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// How long and how many. The module's documentation says what happens at each limit.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
@@ -95,6 +102,9 @@ pub struct ConnectionLimits {
     pub header_timeout: Duration,
     /// From a request's head to the end of its body.
     pub body_timeout: Duration,
+    /// Bytes of bodies in memory at once, over all connections. Twice as many may be for a moment, where a body's
+    /// pieces are put together. The largest review has 7 MiB.
+    pub body_bytes_max: usize,
     /// From the end of a request's body to the head of our answer. The API server itself waits
     /// for at most 30 s, and 3 s in our registration.
     pub request_timeout: Duration,
@@ -114,6 +124,7 @@ impl Default for ConnectionLimits {
             handshake_timeout: Duration::from_secs(5),
             header_timeout: Duration::from_secs(5),
             body_timeout: Duration::from_secs(10),
+            body_bytes_max: 32 << 20,
             request_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_mins(3),
             drain_timeout: Duration::from_secs(20),
@@ -132,6 +143,8 @@ struct Counters {
     refused: AtomicU64,
     handshakes_failed: AtomicU64,
     certificates_rejected: AtomicU64,
+    callers_unknown: AtomicU64,
+    callers_refused: AtomicU64,
 }
 
 impl ConnectionStats {
@@ -167,6 +180,18 @@ impl ConnectionStats {
     pub fn certificates_rejected(&self) -> u64 {
         self.0.certificates_rejected.load(Ordering::Relaxed)
     }
+
+    /// Handshakes of clients without a certificate, where one is asked for.
+    #[must_use]
+    pub fn callers_unknown(&self) -> u64 {
+        self.0.callers_unknown.load(Ordering::Relaxed)
+    }
+
+    /// Handshakes of clients with a certificate that is not taken: of another CA, expired, or not for clients.
+    #[must_use]
+    pub fn callers_refused(&self) -> u64 {
+        self.0.callers_refused.load(Ordering::Relaxed)
+    }
 }
 
 fn increment(counter: &AtomicU64) {
@@ -201,6 +226,8 @@ pub async fn serve(
         app,
         limits,
         stats,
+        refusals: Seldom::default(),
+        bodies: Bodies::new(limits.body_bytes_max),
         draining,
     });
     let mut connections = Connections::default();
@@ -332,6 +359,8 @@ struct Server {
     app: Router,
     limits: ConnectionLimits,
     stats: ConnectionStats,
+    refusals: Seldom,
+    bodies: Arc<Bodies>,
     draining: watch::Receiver<bool>,
 }
 
@@ -355,14 +384,33 @@ impl Server {
             None => self.speak_http(stream, peer, activity).await,
             Some(tls) => match self.shake_hands(tls, stream).await {
                 Ok(stream) => self.speak_http(stream, peer, activity).await,
-                Err(error) => {
-                    increment(&self.stats.0.handshakes_failed);
-                    if is_rejected_certificate(&error) {
-                        increment(&self.stats.0.certificates_rejected);
-                    }
-                    debug!(%peer, %error, "TLS handshake failed");
-                }
+                Err(error) => self.tell_of_handshake(&error, peer),
             },
+        }
+    }
+
+    fn tell_of_handshake(&self, error: &io::Error, peer: SocketAddr) {
+        let stats = &self.stats.0;
+        increment(&stats.handshakes_failed);
+        debug!(%peer, %error, "TLS handshake failed");
+        let refused = match tls_error(error) {
+            Some(rustls::Error::NoCertificatesPresented) => &stats.callers_unknown,
+            Some(rustls::Error::InvalidCertificate(_)) => &stats.callers_refused,
+            Some(error) if is_rejected_certificate(error) => {
+                increment(&stats.certificates_rejected);
+                return;
+            }
+            _ => return,
+        };
+        increment(refused);
+        // Who is refused may be the API server, and under `failurePolicy: Ignore` nobody else says so. It may be
+        // anybody as well, who must not fill the log.
+        if self.refusals.is_due() {
+            warn!(
+                %peer, why = %error, without_certificate = self.stats.callers_unknown(),
+                with_another = self.stats.callers_refused(),
+                "Refused a caller by --client-ca, more of them are only counted for a minute"
+            );
         }
     }
 
@@ -385,7 +433,8 @@ impl Server {
     ) {
         activity.expect_request();
         let service = service_fn(|request| {
-            exchange::answer(self.app.clone(), request, activity.begin(), self.limits)
+            let (app, share) = (self.app.clone(), self.bodies.begin());
+            exchange::answer(app, request, activity.begin(), share, self.limits)
         });
         let connection = self.http.serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
@@ -418,23 +467,45 @@ impl Server {
 /// Whether the client ended the handshake because it does not accept our certificate. Go's
 /// clients, the API server among them, say `bad_certificate` for all reasons; others are more
 /// exact, down to `decrypt_error` for another CA of the same name.
-fn is_rejected_certificate(error: &io::Error) -> bool {
+fn is_rejected_certificate(error: &rustls::Error) -> bool {
     use AlertDescription::{
         BadCertificate, CertificateExpired, CertificateUnknown, DecryptError, UnknownCA,
         UnsupportedCertificate,
     };
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(
-        cause,
-        Some(rustls::Error::AlertReceived(
+        error,
+        rustls::Error::AlertReceived(
             BadCertificate
                 | CertificateExpired
                 | CertificateUnknown
                 | DecryptError
                 | UnknownCA
                 | UnsupportedCertificate
-        ))
+        )
     )
+}
+
+/// What the TLS library said, where it was it that failed.
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
+}
+
+/// Says something again only after a while.
+#[derive(Debug, Default)]
+struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it is time, which it then isn't again for [`TELL_AGAIN_AFTER`].
+    fn is_due(&self) -> bool {
+        // Each change is complete at once, so a panic elsewhere leaves nothing half done.
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_due = last.is_none_or(|last| now - last >= TELL_AGAIN_AFTER);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
+    }
 }
 
 fn http_settings() -> auto::Builder<TokioExecutor> {

@@ -70,7 +70,13 @@ impl Known {
 
 /// The namespaces that were asked for last.
 #[derive(Debug, Default)]
-pub(super) struct Cache(RwLock<BTreeMap<String, (Version, Option<Arc<Known>>)>>);
+pub(super) struct Cache(RwLock<BTreeMap<String, Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    at: Version,
+    known: Option<Arc<Known>>,
+}
 
 impl Cache {
     /// One namespace now; nothing before the stores are full, or while validators are out of their sight.
@@ -86,10 +92,8 @@ impl Cache {
             return None;
         }
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, known)) = kept.get(namespace)
-            && *at == version
-        {
-            return known.clone();
+        if let Some(kept) = kept.get(namespace).filter(|kept| kept.at == version) {
+            return kept.known.clone();
         }
         drop(kept);
         let snapshot = stores.snapshot(namespace)?;
@@ -98,7 +102,11 @@ impl Cache {
         if kept.len() >= NAMESPACES_MAX && !kept.contains_key(namespace) {
             kept.clear();
         }
-        kept.insert(namespace.to_owned(), (version, known.clone()));
+        let entry = Kept {
+            at: version,
+            known: known.clone(),
+        };
+        kept.insert(namespace.to_owned(), entry);
         known
     }
 }

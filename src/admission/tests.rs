@@ -1,5 +1,7 @@
 //! The webhook's route, asked as the API server asks it, and as nobody should.
 
+mod hostile;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{

@@ -22,6 +22,8 @@ pub(super) struct RunsWith {
     pub(super) elects: bool,
     /// It writes nothing.
     pub(super) dry_run: bool,
+    /// Callers of its webhook have to show a certificate.
+    pub(super) asks_callers: bool,
     /// What its decisions depend on.
     pub(super) policy: Policy,
 }
@@ -45,6 +47,9 @@ impl fmt::Display for RunsWith {
         if !self.discovery {
             f.write_str(", without loop")?;
         }
+        if self.asks_callers {
+            f.write_str(", for callers with a certificate")?;
+        }
         if self.dry_run {
             f.write_str(", dry run")?;
         }
@@ -66,6 +71,7 @@ pub(super) fn of(container: &Container, namespace: &str) -> Result<RunsWith, Str
         discovery: !app.no_discovery,
         elects: app.leader_election && !app.no_discovery && !app.dry_run,
         dry_run: app.dry_run,
+        asks_callers: app.tls.client_ca.is_some() && !app.no_webhook,
         namespaces: app.namespaces,
     })
 }
@@ -163,6 +169,13 @@ mod tests {
         assert!(!found.webhook && found.dry_run && found.uses_names() && !found.elects);
         assert_eq!(found.policy.writer, "ops/stellar-peers");
         assert_eq!(found.to_string(), "for a, b, without webhook, dry run");
+    }
+
+    #[test]
+    fn who_asks_callers_for_a_certificate_says_so() {
+        let asks = |args: &[&str]| of(&container(args, &[]), "peers").unwrap().asks_callers;
+        assert!(asks(&["run", "--client-ca=/client-ca/ca.crt"]));
+        assert!(!asks(&["run"]) && !asks(&["run", "--client-ca=/ca", "--no-webhook"]));
     }
 
     #[test]

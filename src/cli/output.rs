@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failed;
+use crate::observe::is_harmful;
 
 /// For people, or for machines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -90,10 +91,11 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<(Style, String)>]) -> String 
     table
 }
 
-/// Text from the cluster, for one line of a terminal: nothing in it moves a cursor or begins a line.
+/// Text from the cluster, for one line of a terminal: nothing in it moves a cursor, begins a line, or turns the
+/// direction of what follows.
 pub(super) fn line(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if is_harmful(c) { ' ' } else { c })
         .collect()
 }
 
@@ -116,5 +118,6 @@ mod tests {
     #[test]
     fn what_moves_a_cursor_is_blank() {
         assert_eq!(line("a\u{1b}[2Jb\nc"), "a [2Jb c");
+        assert_eq!(line("a\u{9b}b\u{202e}c\u{2028}d"), "a b c d");
     }
 }

@@ -351,7 +351,7 @@ mod tests {
                     name(),
                     sets.get("ns", &name()).as_ref(),
                     Some(view("3")),
-                )
+                );
             },
             &|| {
                 sets.delete("ns", &name());

@@ -22,7 +22,9 @@ impl NodeName {
     /// [`InvalidNodeName`] for any other text, so that no name can break out of a line, a path or a key.
     pub fn new(name: &str) -> Result<Self, InvalidNodeName> {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-        if (1..=253).contains(&name.len()) && name.chars().all(allowed) {
+        // Neither `.` nor `..` is a name: in a path they would lead elsewhere.
+        let has_labels = name.split('.').all(|label| !label.is_empty());
+        if name.len() <= 253 && has_labels && name.chars().all(allowed) {
             Ok(Self(name.to_owned()))
         } else {
             Err(InvalidNodeName(name.chars().take(300).collect()))
@@ -103,7 +105,10 @@ mod tests {
 
     #[test]
     fn a_name_that_kubernetes_refuses_is_no_node_name() {
-        for bad in ["", "Upper", "a/b", "a\nb", "ü", &"x".repeat(254)] {
+        let long = "x".repeat(254);
+        for bad in [
+            "", "Upper", "a/b", "a\nb", "ü", "a\0", ".", "..", "../..", "a..b", ".a", "a.", &long,
+        ] {
             assert!(NodeName::new(bad).is_err(), "{bad:?}");
         }
         assert_eq!(

@@ -143,8 +143,7 @@ impl Events {
         let event = Event {
             type_,
             reason: reason.to_owned(),
-            // The API server takes 1 KiB.
-            note: Some(note.chars().take(900).collect()),
+            note: Some(bounded(note)),
             action: "PeerDiscovery".to_owned(),
             secondary: None,
         };
@@ -154,6 +153,18 @@ impl Events {
             debug!(reason, "Dropped an Event");
         }
     }
+}
+
+/// The API server takes 1 KiB, and refuses an Event with more; the rest of the text stands in the log.
+const NOTE_BYTES_MAX: usize = 1024;
+
+fn bounded(note: &str) -> String {
+    const MORE: char = '…';
+    if note.len() <= NOTE_BYTES_MAX {
+        return note.to_owned();
+    }
+    let end = note.floor_char_boundary(NOTE_BYTES_MAX - MORE.len_utf8());
+    format!("{}{MORE}", &note[..end])
 }
 
 fn reference<K: Resource<DynamicType = ()>>(
@@ -168,6 +179,24 @@ fn reference<K: Resource<DynamicType = ()>>(
         name: Some(name.to_owned()),
         uid,
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod bounds {
+    use super::*;
+
+    #[test]
+    fn no_note_has_more_bytes_than_the_api_server_takes() {
+        for text in ["x", "ü", "\u{202e}", "𝄞"] {
+            for length in [1, 255, 256, 341, 342, 512, 1023, 1024, 1025, 5_000] {
+                let note = text.repeat(length);
+                let kept = bounded(&note);
+                assert!(kept.len() <= NOTE_BYTES_MAX, "{length} of {text}");
+                assert_eq!(kept == note, note.len() <= NOTE_BYTES_MAX);
+                assert!(kept == note || kept.len() > NOTE_BYTES_MAX - 8);
+            }
+        }
     }
 }
 

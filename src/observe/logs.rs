@@ -3,6 +3,7 @@
 #[cfg(test)]
 pub(crate) mod captured;
 mod json;
+mod line;
 #[cfg(feature = "otel")]
 mod otlp;
 
@@ -17,7 +18,7 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use self::json::Flat;
+use self::{json::Flat, line::OneLine};
 
 /// Each failed request, at level error. Whoever made the request says so as well, with what it means.
 const KUBE_FAILURES: &str = "kube_client::client::builder=off";
@@ -94,9 +95,7 @@ pub fn init(args: &LogArgs) -> Result<Logs, LogError> {
     let filter = EnvFilter::try_new(directives(&args.log_filter))
         .map_err(|error| LogError::Filter(args.log_filter.clone(), error))?;
     let lines: Lines = match args.log_format {
-        LogFormat::Text => fmt::layer()
-            .with_ansi(is_coloured())
-            .with_writer(std::io::stderr)
+        LogFormat::Text => text_lines(std::io::stderr, is_coloured())
             .with_filter(filter)
             .boxed(),
         LogFormat::Json => json_lines(std::io::stderr).with_filter(filter).boxed(),
@@ -116,6 +115,16 @@ pub fn init(args: &LogArgs) -> Result<Logs, LogError> {
     // Another subscriber may be there already, in a test: its lines are as good.
     let _ = tracing_subscriber::registry().with(layers).try_init();
     Ok(logs)
+}
+
+fn text_lines<W>(writer: W, is_coloured: bool) -> impl Layer<Registry> + Send + Sync
+where
+    W: for<'a> fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    fmt::layer()
+        .with_ansi(is_coloured)
+        .event_format(OneLine::new(is_coloured))
+        .with_writer(writer)
 }
 
 fn json_lines<W>(writer: W) -> impl Layer<Registry> + Send + Sync
@@ -153,6 +162,7 @@ mod tests {
     use tracing::{Level, Span, error_span, warn};
 
     use super::{captured::Captured, *};
+    use crate::observe::is_harmful;
 
     fn lines(say: impl FnOnce()) -> Vec<Value> {
         let captured = Captured::at(LevelFilter::WARN);
@@ -192,6 +202,57 @@ mod tests {
         for (key, value) in expected {
             let value: Value = value;
             assert_eq!(line[key], value, "{key} of {line}");
+        }
+    }
+
+    /// What could begin a line, or do something to a terminal that shows it.
+    const HOSTILE: &str = "a\n2026-11-25T00:00:00Z  INFO forged\r\x1b[2J\x1b]0;t\x07\u{9b}31m\u{202e}\u{2028}\0\x08\t\x7f";
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{0}")]
+    struct Hostile(String);
+
+    fn say(text: &str) {
+        let span = error_span!("reconcile", namespace = text, shown = %text);
+        let _span = span.enter();
+        let error = Hostile(text.to_owned());
+        let error = &error as &dyn std::error::Error;
+        warn!(text, shown = %text, debugged = ?text, error, "{text}");
+    }
+
+    #[test]
+    fn no_text_begins_another_line_or_moves_a_cursor() {
+        for (is_coloured, allowed) in [(false, &['\n'][..]), (true, &['\n', '\x1b'])] {
+            let captured = Captured::text(is_coloured);
+            say(HOSTILE);
+            let told = captured.take_text();
+            assert_eq!(told.matches('\n').count(), 1, "{told:?}");
+            let odd = told.find(|c: char| is_harmful(c) && !allowed.contains(&c));
+            assert_eq!(odd, None, "{told:?}");
+            // Colours are the only sequences: the text's stand there as text.
+            let plain = anstream::adapter::strip_str(&told).to_string();
+            for part in ["[2J", "]0;t", "31m", "forged"] {
+                assert!(plain.contains(part), "{part} of {plain:?}");
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_one_line_of_text_and_one_of_json(text in "(\\PC|[\\x00-\\x1f\\x7f-\\u{9f}\u{202e}\u{2028}]){0,60}") {
+            let captured = Captured::text(false);
+            say(&text);
+            let told = captured.take_text();
+            proptest::prop_assert!(told.ends_with('\n'));
+            proptest::prop_assert!(!told[..told.len() - 1].contains(is_harmful), "{:?}", told);
+            drop(captured);
+            let captured = Captured::at(LevelFilter::WARN);
+            say(&text);
+            let told = captured.take_text();
+            proptest::prop_assert_eq!(told.matches('\n').count(), 1);
+            proptest::prop_assert!(!told[..told.len() - 1].contains(|c: char| c < ' '));
+            let read: Value = serde_json::from_str(&told).unwrap();
+            proptest::prop_assert_eq!(&read["message"], &Value::String(text.clone()));
         }
     }
 

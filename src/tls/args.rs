@@ -37,6 +37,12 @@ pub struct TlsArgs {
     )]
     pub tls_dir: PathBuf,
 
+    /// File with the CA (PEM, one or more certificates) whose certificates callers of the webhook have to show; anybody
+    /// may call where not set. A changed file is taken up within seconds. The API server shows one only where its
+    /// --admission-control-config-file says so.
+    #[arg(long, env = "STELLAR_PEERS_CLIENT_CA", value_name = "FILE")]
+    pub client_ca: Option<PathBuf>,
+
     /// Secret in --own-namespace with CA and certificate, shared by all replicas. For --tls-mode
     /// self, as all that follow.
     #[arg(

@@ -61,15 +61,32 @@ pub async fn watch_files(
 }
 
 /// What the last looks showed, so that each change is acted upon once.
-#[derive(Debug, Default)]
-struct Looks {
-    previous: Option<Look>,
-    judged: Option<Look>,
+#[derive(Debug)]
+pub(super) struct Looks<T> {
+    previous: Option<T>,
+    judged: Option<T>,
 }
 
-impl Looks {
+impl<T> Default for Looks<T> {
+    fn default() -> Self {
+        Self {
+            previous: None,
+            judged: None,
+        }
+    }
+}
+
+impl<T: Clone + PartialEq> Looks<T> {
+    /// From a look that was acted upon already.
+    pub(super) fn since(look: T) -> Self {
+        Self {
+            previous: Some(look.clone()),
+            judged: Some(look),
+        }
+    }
+
     /// `look`, if it is settled and was not acted upon yet.
-    fn news(&mut self, look: Look, is_serving: bool) -> Option<Look> {
+    pub(super) fn news(&mut self, look: T, is_serving: bool) -> Option<T> {
         let is_settled = !is_serving || self.previous.as_ref() == Some(&look);
         let is_known = self.judged.as_ref() == Some(&look);
         self.previous = Some(look.clone());
@@ -101,22 +118,22 @@ type Look = Result<PemPair, Unreadable>;
 
 /// A file that could not be read, in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Unreadable {
-    path: PathBuf,
-    kind: io::ErrorKind,
+pub(super) struct Unreadable {
+    pub(super) path: PathBuf,
+    pub(super) kind: io::ErrorKind,
+}
+
+pub(super) fn read(path: PathBuf) -> Result<Vec<u8>, Unreadable> {
+    fs::read(&path).map_err(|error| Unreadable {
+        path,
+        kind: error.kind(),
+    })
 }
 
 fn look_at(dir: &Path) -> Look {
-    let read = |name| {
-        let path = dir.join(name);
-        fs::read(&path).map_err(|error| Unreadable {
-            path,
-            kind: error.kind(),
-        })
-    };
     Ok(PemPair {
-        certificate: read(CERTIFICATE_FILE)?,
-        key: read(KEY_FILE)?,
+        certificate: read(dir.join(CERTIFICATE_FILE))?,
+        key: read(dir.join(KEY_FILE))?,
     })
 }
 

@@ -3,7 +3,8 @@
 //! A [`CertificateStore`] holds the pair that new handshakes use. Whoever owns the certificates
 //! fills it: [`watch_files`] from a mounted folder, or a [`Keeper`], which makes them itself.
 //! [`server_config`] reads it at each handshake, so a renewed pair needs no restart and cuts no
-//! connection. [`Authority`] makes certificates for those who have nobody else to make them.
+//! connection. A [`CallerAuthority`] says whose certificates callers have to show, where they have
+//! to; [`watch_callers`] keeps it in line with its file. [`Authority`] makes certificates for those who have nobody else to make them.
 //!
 //! Invariants: a pair that cannot be parsed, or whose key belongs to another certificate, never
 //! replaces one that works; no private key is ever logged, not even through `Debug`; nothing here
@@ -11,6 +12,7 @@
 
 mod args;
 mod bundle;
+mod callers;
 mod certificate;
 mod ending;
 mod files;
@@ -29,9 +31,12 @@ use rustls::{
     pki_types::ServerName,
 };
 
+#[cfg(test)]
+pub(crate) use self::callers::tests::CallersPki;
 pub use self::{
     args::{ShortAuthority, TlsArgs, TlsMode},
     bundle::AuthorityId,
+    callers::{CallerAuthority, CallerAuthorityError, watch_callers},
     certificate::{CertificateError, PemPair, ServingCertificate, Validity, ValidityWarning},
     ending::watch_ending,
     files::{load_files, watch_files},

@@ -9,13 +9,13 @@ use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
 use rustls::{
     ServerConfig,
-    server::{ClientHello, ResolvesServerCert},
+    server::{ClientHello, NoServerSessionStorage, ResolvesServerCert},
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use tracing::warn;
 
-use super::{ServingCertificate, ValidityWarning, provider};
+use super::{CallerAuthority, ServingCertificate, ValidityWarning, provider};
 
 /// Holds the current serving certificate. Empty at first: handshakes then fail, and so must
 /// readiness.
@@ -77,18 +77,30 @@ impl ResolvesServerCert for CertificateStore {
     }
 }
 
-/// TLS 1.2 and 1.3 with the pairs of `store`, HTTP/2 offered before HTTP/1.1, no client
-/// certificates: the API server presents one only where its administrator configures that.
+/// TLS 1.2 and 1.3 with the pairs of `store`, HTTP/2 offered before HTTP/1.1. Clients are asked for a certificate
+/// where `callers` says whose are taken: the API server presents one only where its administrator configures that.
 ///
 /// # Panics
 /// Never: the provider's suites cover both versions.
 #[must_use]
-pub fn server_config(store: Arc<CertificateStore>) -> ServerConfig {
-    let mut config = ServerConfig::builder_with_provider(provider())
+pub fn server_config(
+    store: Arc<CertificateStore>,
+    callers: Option<Arc<CallerAuthority>>,
+) -> ServerConfig {
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .expect("aws-lc has suites for both versions")
-        .with_no_client_auth()
-        .with_cert_resolver(store);
+        .expect("aws-lc has suites for both versions");
+    let asks = callers.is_some();
+    let builder = match callers {
+        None => builder.with_no_client_auth(),
+        Some(callers) => builder.with_client_cert_verifier(callers),
+    };
+    let mut config = builder.with_cert_resolver(store);
+    if asks {
+        // Who resumes a session is not verified again, and so would outlive its CA.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config
 }

@@ -53,6 +53,7 @@ on_both_worlds!(
     outages::killed_between_two_restarts_the_rest_goes_on_and_nobody_is_restarted_twice,
     outages::an_api_server_that_is_away_empties_no_list,
     writers::an_edited_and_a_deleted_list_are_restored,
+    writers::whoever_scribbles_on_the_list_restarts_nobody,
     writers::an_operator_that_applies_for_ever_restarts_nobody,
     writers::an_operator_that_replaces_for_ever_restarts_nobody,
     installing::installed_into_a_running_network_each_is_taken_in_once_and_then_left_alone,

@@ -154,6 +154,14 @@ impl World {
         .await;
     }
 
+    /// A figure of our program's, by what stands before it in its line. Only a process has a port to ask.
+    pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
+        match &self.rig {
+            Rig::Sandbox(_) => None,
+            Rig::Real(rig) => rig.metric(line).await,
+        }
+    }
+
     /// As by kill -9.
     pub(crate) fn kill_ours(&mut self) {
         match &mut self.rig {

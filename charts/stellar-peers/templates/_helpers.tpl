@@ -80,8 +80,18 @@ annotations:
 {{- if and .Values.webhook.enabled (has .Values.tls.mode (list "helm" "self")) }}yes{{ end }}
 {{- end }}
 
+{{- /* Not empty where callers of the webhook have to show a certificate. */}}
+{{- define "stellar-peers.asksCallers" -}}
+{{- with .Values.webhook }}
+{{- if and .enabled (or .clientCA.configMap .clientCA.secret) }}yes{{ end }}
+{{- end }}
+{{- end }}
+
 {{- /* What goes wrong in a way that no schema can tell. */}}
 {{- define "stellar-peers.validate" -}}
+{{- if and .Values.webhook.clientCA.configMap .Values.webhook.clientCA.secret }}
+{{- fail "webhook.clientCA.configMap and webhook.clientCA.secret are both set: the CA of the callers is in one of them" }}
+{{- end }}
 {{- if not (or .Values.webhook.enabled .Values.discovery.enabled) }}
 {{- fail "webhook.enabled and discovery.enabled are both false: nothing would be left to do" }}
 {{- end }}

@@ -1,6 +1,10 @@
 //! Over real sockets on port 0. Limits are short where a story waits for one, and the wait is
 //! for the socket's state, with [`within`] as the outer bound.
 
+mod crowds;
+mod floods;
+mod handshakes;
+
 use axum::{
     body::Body,
     routing::{get, post},
@@ -12,7 +16,7 @@ use http_body_util::BodyExt as _;
 use hyper::client::conn::{http1, http2};
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,7 +26,9 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client};
 
 use super::*;
-use crate::tls::{Authority, CertificateStore, ServingCertificate, ServingNames, server_config};
+use crate::tls::{
+    Authority, CertificateStore, PemPair, ServingCertificate, ServingNames, server_config,
+};
 
 const SHORT: Duration = Duration::from_millis(50);
 const NOW: jiff::Timestamp = jiff::Timestamp::constant(4_000_000_000, 0);
@@ -76,6 +82,7 @@ async fn serving(limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Se
     let gate = Gate::closed();
     let behind_gate = Arc::clone(&gate);
     let behind_head = Arc::clone(&gate);
+    let behind_body = Arc::clone(&gate);
     let app = Router::new()
         .route("/now", get(async || "now"))
         .route("/length", post(async |body: Bytes| body.len().to_string()))
@@ -84,6 +91,10 @@ async fn serving(limits: ConnectionLimits, tls: Option<Arc<ServerConfig>>) -> Se
             post(async move |body: Body| behind_head.collect(body).await),
         )
         .route("/gated", get(async move || behind_gate.pass().await))
+        .route(
+            "/held",
+            post(async move |_: Bytes| behind_body.pass().await),
+        )
         .route(
             "/panic",
             get(async || -> () { panic!("as the story wants") }),
@@ -231,7 +242,7 @@ impl Pki {
     }
 
     fn config(&self) -> Arc<ServerConfig> {
-        Arc::new(server_config(Arc::clone(&self.store)))
+        Arc::new(server_config(Arc::clone(&self.store), None))
     }
 
     /// A handshake of a client that trusts this CA alone and offers `protocols`.
@@ -240,17 +251,36 @@ impl Pki {
         served: &Served,
         protocols: &[&str],
     ) -> io::Result<client::TlsStream<TcpStream>> {
+        self.connect_as(served, protocols, None).await
+    }
+
+    /// The same, with a certificate to show.
+    async fn connect_as(
+        &self,
+        served: &Served,
+        protocols: &[&str],
+        shows: Option<&PemPair>,
+    ) -> io::Result<client::TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         let root = self.authority.certificate_pem().as_bytes();
         roots
             .add(CertificateDer::from_pem_slice(root).unwrap())
             .unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_details(provider, Arc::new(AtNow))
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(AtNow))
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match shows {
+            None => builder.with_no_client_auth(),
+            Some(pair) => {
+                let chain = CertificateDer::pem_slice_iter(&pair.certificate);
+                let key = PrivateKeyDer::from_pem_slice(&pair.key).unwrap();
+                builder
+                    .with_client_auth_cert(chain.map(Result::unwrap).collect(), key)
+                    .unwrap()
+            }
+        };
         config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::new(config));
@@ -339,7 +369,7 @@ async fn a_client_that_rejects_our_certificate_is_counted() {
 #[tokio::test]
 async fn without_a_certificate_handshakes_fail() {
     let pki = Pki::new();
-    let empty = server_config(Arc::default());
+    let empty = server_config(Arc::default(), None);
     let served = serving(ConnectionLimits::default(), Some(Arc::new(empty))).await;
     assert!(pki.connect(&served, &["h2"]).await.is_err());
 }

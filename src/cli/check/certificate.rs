@@ -173,7 +173,7 @@ mod tests {
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(serve(
             listener,
-            Some(Arc::new(server_config(store))),
+            Some(Arc::new(server_config(store, None))),
             Router::new(),
             ConnectionLimits::default(),
             ConnectionStats::default(),

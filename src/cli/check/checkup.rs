@@ -126,14 +126,18 @@ impl Seen<'_> {
         let default = self.client.default_namespace().to_owned();
         let asked = self.args.namespace.iter().chain(namespaces);
         let mut tries = asked.chain([&default]).chain(&named);
-        let is_dry = self.installation.known().is_some_and(|runs| runs.dry_run);
+        let runs = self.installation.known();
+        let is_dry = runs.is_some_and(|runs| runs.dry_run);
+        let asks_callers = runs.is_some_and(|runs| runs.asks_callers);
         let served = tries.find(|namespace| registered::serves(found, namespace));
         findings.push(match served {
             _ if is_dry => Finding::skipped(
                 Check::Injects,
                 "the service runs with --dry-run, and adds nothing",
             ),
-            Some(namespace) => injects::look(self.client, namespace, self.clock).await,
+            Some(namespace) => {
+                injects::look(self.client, namespace, self.clock, asks_callers).await
+            }
             None => Finding::skipped(
                 Check::Injects,
                 "the webhook is called in no namespace that is looked at",

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     ask::{Answer, Unseen, ask_raw},
-    finding::{Check, Finding},
+    finding::{Check, Finding, Outcome},
 };
 use crate::{
     api::names::{INJECT, INJECT_ENABLED, STELLAR_PEERS},
@@ -51,16 +51,23 @@ fn example(namespace: &str, salt: &str) -> Value {
 }
 
 /// Creates it, without storing it, and once more where it comes back as it was.
-pub(super) async fn look(client: &Client, namespace: &str, clock: Clock) -> Finding {
-    let mut finding = attempt(client, namespace, clock).await;
-    if finding.outcome == super::finding::Outcome::Failed {
+///
+/// `asks_callers`: the webhook takes only callers with a certificate, of which the API server may have none.
+pub(super) async fn look(
+    client: &Client,
+    namespace: &str,
+    clock: Clock,
+    asks_callers: bool,
+) -> Finding {
+    let mut finding = attempt(client, namespace, clock, asks_callers).await;
+    if finding.outcome == Outcome::Failed {
         tokio::time::sleep(ANOTHER_TRY).await;
-        finding = attempt(client, namespace, clock).await;
+        finding = attempt(client, namespace, clock, asks_callers).await;
     }
     finding.of(format!("Namespace {namespace}"))
 }
 
-async fn attempt(client: &Client, namespace: &str, clock: Clock) -> Finding {
+async fn attempt(client: &Client, namespace: &str, clock: Clock, asks_callers: bool) -> Finding {
     let what = format!("StatefulSets in {namespace}");
     let start = clock.now();
     let salt = format!("{:x}", start.wall.as_millisecond());
@@ -78,7 +85,21 @@ async fn attempt(client: &Client, namespace: &str, clock: Clock) -> Finding {
             why: error.to_string(),
         }),
     };
-    finding(&answer, clock.now().moment.since(start.moment))
+    let found = finding(&answer, clock.now().moment.since(start.moment));
+    if asks_callers && found.outcome == Outcome::Failed {
+        of_unknown_caller(found)
+    } else {
+        found
+    }
+}
+
+/// The same, where the likeliest reason is that the API server shows no certificate.
+fn of_unknown_caller(found: Finding) -> Finding {
+    found.fix(
+        "the service runs with --client-ca: the API server has to show a certificate, by a kubeconfig that its \
+         --admission-control-config-file names (docs/security.md); the service's log says \"Refused a caller\" where it \
+         shows none or another's. Else the other findings",
+    )
 }
 
 /// What an answer comes to.
@@ -159,7 +180,6 @@ fn is_injected(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::check::finding::Outcome;
 
     fn answer(volume: &str, warnings: &[&str]) -> Answer {
         let volumes = json!([{"name": volume}]);
@@ -185,6 +205,13 @@ mod tests {
             body: b"x".to_vec(),
         };
         assert_eq!(outcome(nonsense), Outcome::Failed);
+    }
+
+    #[test]
+    fn where_callers_need_a_certificate_the_way_out_says_so() {
+        let found = finding(&Ok(answer("data", &[])), Duration::ZERO);
+        let fix = of_unknown_caller(found).fix.unwrap();
+        assert!(fix.contains("--client-ca") && fix.contains("docs/security.md"));
     }
 
     #[test]

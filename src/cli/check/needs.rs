@@ -231,6 +231,7 @@ mod tests {
             webhook: true,
             discovery: true,
             elects: true,
+            asks_callers: false,
             dry_run: false,
             policy: Policy::default(),
         };

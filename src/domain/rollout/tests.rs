@@ -6,6 +6,7 @@ mod notices;
 mod order;
 mod patch;
 mod quorum;
+mod scribbles;
 
 use std::time::Duration;
 

@@ -42,10 +42,27 @@ impl Captured {
         }
     }
 
+    /// Everything, as people read it.
+    pub(crate) fn text(is_coloured: bool) -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = super::text_lines(move || writer.clone(), is_coloured);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        Self {
+            written,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// What was logged since the last call, as it was written.
+    pub(crate) fn take_text(&self) -> String {
+        let bytes = std::mem::take(&mut *self.written.0.lock().unwrap());
+        String::from_utf8(bytes).unwrap()
+    }
+
     /// What was logged since the last call.
     pub(crate) fn take(&self) -> Vec<Value> {
-        let bytes = std::mem::take(&mut *self.written.0.lock().unwrap());
-        let text = String::from_utf8(bytes).unwrap();
+        let text = self.take_text();
         let lines = text.lines().map(serde_json::from_str);
         lines.collect::<Result<_, _>>().unwrap()
     }

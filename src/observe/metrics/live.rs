@@ -171,9 +171,15 @@ impl Live {
             with_reason(stats.map(cut)),
         )?;
         let failed = |it: &ConnectionStats| {
-            let rejected = it.certificates_rejected();
-            let others = it.handshakes_failed().saturating_sub(rejected);
-            [("CertificateRejected", rejected), ("Other", others)]
+            let (rejected, unknown) = (it.certificates_rejected(), it.callers_unknown());
+            let refused = it.callers_refused();
+            let known = rejected + unknown + refused;
+            [
+                ("CertificateRejected", rejected),
+                ("NoClientCertificate", unknown),
+                ("ClientCertificateRefused", refused),
+                ("Other", it.handshakes_failed().saturating_sub(known)),
+            ]
         };
         samples(
             encoder,
@@ -187,8 +193,8 @@ impl Live {
 
 type Labels<'a> = Vec<(&'a str, &'a str)>;
 
-fn with_reason(
-    counts: Option<[(&'static str, u64); 2]>,
+fn with_reason<const N: usize>(
+    counts: Option<[(&'static str, u64); N]>,
 ) -> impl Iterator<Item = (Labels<'static>, u64)> {
     let counts = counts.into_iter().flatten();
     counts.map(|(reason, count)| (vec![("reason", reason)], count))
@@ -216,4 +222,59 @@ fn samples<'a>(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    use super::*;
+
+    /// One namespace of this name, whatever it is.
+    #[derive(Debug)]
+    struct Named(String);
+
+    impl Collector for Named {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+            let labels = vec![("namespace", self.0.as_str())];
+            samples(
+                &mut encoder,
+                "peers",
+                "Peers",
+                MetricType::Gauge,
+                [(labels, 1)],
+            )
+        }
+    }
+
+    fn encoded(name: &str) -> String {
+        let (mut registry, mut text) = (Registry::default(), String::new());
+        registry.register_collector(Box::new(Named(name.to_owned())));
+        encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_name_adds_a_line_a_label_or_a_sample(name in "(\\PC|[\"\\\\\n\r{}=,\\x00-\\x1f]){0,40}") {
+            let (text, plain) = (encoded(&name), encoded("plain"));
+            proptest::prop_assert_eq!(text.matches('\n').count(), plain.matches('\n').count(), "{:?}", text);
+            // Between the quotes each quote and each backslash is escaped, and so is a line's end.
+            let line = text.lines().find(|line| line.starts_with("peers{")).unwrap();
+            let value = line.strip_prefix("peers{namespace=\"").unwrap().strip_suffix("\"} 1").unwrap();
+            let mut read = String::new();
+            let mut chars = value.chars();
+            while let Some(char) = chars.next() {
+                proptest::prop_assert_ne!(char, '"');
+                read.push(match char {
+                    '\\' => match chars.next().unwrap() {
+                        'n' => '\n',
+                        other => other,
+                    },
+                    other => other,
+                });
+            }
+            proptest::prop_assert_eq!(read, name);
+        }
+    }
 }

@@ -6,7 +6,10 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use crate::domain::{digest::short_sha256, snapshot::parse_time};
+use crate::{
+    domain::{digest::short_sha256, snapshot::parse_time},
+    observe::is_harmful,
+};
 
 /// Characters of a name. Kubernetes allows 253; a network's name is any text.
 const NAME_CHARS: usize = 253;
@@ -23,18 +26,10 @@ pub(super) fn shown(text: &str, chars_max: usize) -> String {
     shown
 }
 
-const fn harmless(char: char) -> char {
+fn harmless(char: char) -> char {
     match char {
         '\n' | '\r' | '\t' | '\u{2028}' | '\u{2029}' => ' ',
-        // Controls, and what orders text in another direction.
-        '\0'..='\u{1f}'
-        | '\u{7f}'..='\u{9f}'
-        | '\u{61c}'
-        | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}'
-        | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' => '\u{fffd}',
+        char if is_harmful(char) => '\u{fffd}',
         char => char,
     }
 }

@@ -34,7 +34,7 @@ use self::egress::Egress;
 pub(crate) use self::fixtures::{create, eventually};
 pub(crate) use self::process::Process;
 pub(crate) use self::settings::User;
-use self::settings::{EGRESS_SOCKET, Settings};
+use self::settings::{CALLERS_AUTHORITY, EGRESS_SOCKET, Settings};
 
 /// From the first fork to all nodes Ready. It takes 4 s on two idle cores.
 const START_DEADLINE: Duration = Duration::from_secs(90);
@@ -140,6 +140,11 @@ impl ControlPlane {
     /// A kubeconfig file, for a process of its own.
     pub(crate) fn kubeconfig_for(&self, user: User) -> PathBuf {
         self.settings.path(&format!("{user}.kubeconfig"))
+    }
+
+    /// The CA of the certificate that the API server shows to webhooks that ask for one.
+    pub(crate) fn callers_authority(&self) -> PathBuf {
+        self.settings.path(CALLERS_AUTHORITY)
     }
 
     /// A client that works until the calling test's runtime ends.

@@ -1,5 +1,6 @@
 //! The real rig: our binary as a process of its own, against a real kube-apiserver with its controllers and kwok.
 
+mod callers;
 pub(crate) mod control_plane;
 mod helm;
 mod restricted;
@@ -311,6 +312,13 @@ impl RealRig {
             code: it.code,
         };
         ours.map(request).collect()
+    }
+
+    /// A figure of the first replica.
+    pub(crate) async fn metric(&self, line: &str) -> Option<u64> {
+        let answer = http(self.ours.first()?.http_port, "/metrics").await?;
+        let value = answer.lines().find_map(|it| it.strip_prefix(line))?;
+        value.trim().parse().ok()
     }
 
     pub(crate) fn log_tail(&self) -> String {

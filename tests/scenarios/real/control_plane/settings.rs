@@ -7,11 +7,14 @@ use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
 /// The Unix socket of the proxy between the API server and the cluster.
 pub(crate) const EGRESS_SOCKET: &str = "egress.sock";
+
+/// The CA of the certificate that the API server shows to webhooks.
+pub(crate) const CALLERS_AUTHORITY: &str = "callers-ca.crt";
 
 /// Whom the API server knows by a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,8 @@ impl Settings {
         }
         fs::write(settings.path("audit-policy.json"), audit_policy())?;
         fs::write(settings.path("egress.json"), settings.egress())?;
+        fs::write(settings.path("caller.kubeconfig"), settings.caller())?;
+        fs::write(settings.path("admission.json"), settings.admission())?;
         settings.write_keys().map_err(io::Error::other)??;
         settings.write_users()?;
         Ok(settings)
@@ -116,7 +121,33 @@ impl Settings {
         configuration.to_string()
     }
 
-    /// A CA, the API server's certificate from it, and the key that signs service account tokens.
+    /// What the API server shows to webhooks that ask who calls: one certificate for all of them.
+    fn caller(&self) -> String {
+        let shows = json!({
+            "client-certificate": self.path("caller.crt"), "client-key": self.path("caller.key"),
+        });
+        let users = [json!({ "name": "*", "user": shows })];
+        json!({ "apiVersion": "v1", "kind": "Config", "users": users }).to_string()
+    }
+
+    /// Where it finds that.
+    fn admission(&self) -> String {
+        let configuration = json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "WebhookAdmissionConfiguration",
+            "kubeConfigFile": self.path("caller.kubeconfig"),
+        });
+        let plugin = json!({ "name": "MutatingAdmissionWebhook", "configuration": configuration });
+        json!({
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AdmissionConfiguration",
+            "plugins": [plugin],
+        })
+        .to_string()
+    }
+
+    /// A CA, the API server's certificate from it, the key that signs service account tokens, and what the API server
+    /// shows to webhooks with the CA of that.
     /// Made before anything starts, so that all components can start at once.
     fn write_keys(&self) -> Result<io::Result<()>, rcgen::Error> {
         let mut authority = CertificateParams::new(Vec::new())?;
@@ -129,7 +160,18 @@ impl Settings {
         let serving = CertificateParams::new(names.map(String::from))?;
         let serving = serving.signed_by(&serving_key, &issuer)?;
         let signing_key = KeyPair::generate()?;
+        let mut callers = CertificateParams::new(Vec::new())?;
+        callers.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let callers_key = KeyPair::generate()?;
+        let callers_root = callers.self_signed(&callers_key)?;
+        let caller_key = KeyPair::generate()?;
+        let mut caller = CertificateParams::new(Vec::new())?;
+        caller.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let caller = caller.signed_by(&caller_key, &Issuer::new(callers, callers_key))?;
         let files = [
+            (CALLERS_AUTHORITY, callers_root.pem()),
+            ("caller.crt", caller.pem()),
+            ("caller.key", caller_key.serialize_pem()),
             ("ca.crt", root.pem()),
             ("api-server.crt", serving.pem()),
             ("api-server.key", serving_key.serialize_pem()),
@@ -203,6 +245,10 @@ impl Settings {
             flag(
                 "egress-selector-config-file",
                 self.path("egress.json").display(),
+            ),
+            flag(
+                "admission-control-config-file",
+                self.path("admission.json").display(),
             ),
         ]
     }

@@ -1,0 +1,72 @@
+//! How the service behaves at scale: 1,000 namespaces of 10 validators, and one namespace of 5,000.
+//!
+//! `make bench-scale`, or `cargo bench --features sandbox --bench scale`; behind `--` a part of it: `passes`, `round`,
+//! `real`, or a shape such as `100x10`. Under six minutes. No figure fails anything: a machine that is busy with
+//! something else is no bug.
+//!
+//! In the order in which they are printed:
+//! 1. A pass of the core as a namespace grows, and a whole round of restarts ([`passes`]).
+//! 2. Our binary as a process on a served sandbox ([`series`]): memory, time on a core, requests, latency.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the figures go to where the caller looks for them"
+)]
+
+#[path = "../discovery/figures.rs"]
+#[expect(dead_code, reason = "made for more than one benchmark")]
+mod figures;
+mod herd;
+#[path = "../discovery/machine.rs"]
+mod machine;
+mod passes;
+#[path = "../plot.rs"]
+#[expect(dead_code, reason = "made for more than one benchmark")]
+mod plot;
+mod process;
+mod results;
+mod series;
+mod served;
+#[path = "../discovery/validator.rs"]
+mod validator;
+
+use std::{env, io};
+
+use tokio::runtime::Builder;
+use tracing::Level;
+
+use crate::{herd::Shape, results::Results};
+
+/// The shapes on the sandbox.
+const SHAPES: [&str; 4] = ["100x10", "1x500", "1000x10", "1x5000"];
+
+fn main() {
+    // As verbose as the service by default: what the program says is part of what it costs.
+    tracing_subscriber::fmt()
+        .with_max_level(Level::INFO)
+        .with_writer(io::sink)
+        .init();
+    let parts: Vec<String> = env::args()
+        .skip(1)
+        .filter(|it| !it.starts_with('-'))
+        .collect();
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|it| it == part);
+    machine::describe();
+    let validator = validator::made_by_the_operator();
+    let mut results = Results::default();
+    if is_wanted("passes") {
+        passes::measure(&validator, &mut results);
+    }
+    if is_wanted("round") {
+        passes::round(&validator, &mut results);
+    }
+    let named: Vec<Shape> = parts.iter().filter_map(|it| Shape::parse(it)).collect();
+    let all = || SHAPES.iter().filter_map(|it| Shape::parse(it)).collect();
+    let shapes: Vec<Shape> = if parts.is_empty() { all() } else { named };
+    for shape in shapes {
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime for the sandbox");
+        runtime.block_on(series::measure(&validator, shape, &mut results));
+    }
+    results.write();
+}

@@ -16,7 +16,7 @@ use stellar_peers::{
     sandbox::fixtures::{create, stellar_node_definition},
 };
 
-use crate::validator::Validator;
+use crate::validator::{self, Validator};
 
 /// The image that merges the list, as our program is told as well.
 pub(crate) const IMAGE: &str = "registry.example.com/stellar-peers:bench";
@@ -133,8 +133,8 @@ pub(crate) fn node_name(number: usize) -> NodeName {
     NodeName::new(&format!("validator-{number}")).expect("a name")
 }
 
-/// A StatefulSet with all of our parts in its template.
-pub(crate) fn with_our_parts(set: &Value, membership: MembershipHash) -> Value {
+/// A StatefulSet of this name with all of our parts in its template.
+pub(crate) fn with_our_parts(set: &Value, name: &str, membership: MembershipHash) -> Value {
     let template = &set["spec"]["template"];
     let wanted = Wanted {
         port: PeerPort::DEFAULT,
@@ -142,7 +142,7 @@ pub(crate) fn with_our_parts(set: &Value, membership: MembershipHash) -> Value {
         restarted_at: None,
         rendering: Rendering::On(RenderParts {
             image: IMAGE.to_owned(),
-            node: None,
+            node: NodeName::new(name).ok(),
             network: Network::new("testnet"),
             config_path: None,
         }),
@@ -168,10 +168,11 @@ struct Mould {
 
 impl Mould {
     fn of(validator: &Validator, validators: usize) -> Self {
-        let stateful_set = with_our_parts(&validator.stateful_set, membership(validators));
+        let (set, membership) = (&validator.stateful_set, membership(validators));
+        let stateful_set = unborn(&with_our_parts(set, validator::NAME, membership));
         Self {
             stellar_node: unborn(&validator.stellar_node),
-            stateful_set: unborn(&stateful_set),
+            stateful_set,
             pod: unborn(&validator.pod),
         }
     }
@@ -182,6 +183,8 @@ impl Mould {
         node["metadata"]["labels"]["app.kubernetes.io/instance"] = json!(name);
         create(client, &node).await.expect("a new StellarNode");
         let mut set = named(&self.stateful_set, namespace, name);
+        let template = &mut set["spec"]["template"];
+        *template = renamed(template, name);
         let selected = [
             "/metadata/labels",
             "/spec/selector/matchLabels",
@@ -233,6 +236,14 @@ fn unborn(object: &Value) -> Value {
     ];
     metadata.retain(|key, _| !given.contains(&key.as_str()));
     object
+}
+
+/// What is named after its node is named after another one: its claim, its configuration, and what merges that.
+fn renamed(template: &Value, name: &str) -> Value {
+    let text = template.to_string();
+    let text = text.replace("\"validator-", &format!("\"{name}-"));
+    let text = text.replace("--node=validator", &format!("--node={name}"));
+    serde_json::from_str(&text).expect("names are as good as any")
 }
 
 fn named(object: &Value, namespace: &str, name: &str) -> Value {

@@ -23,7 +23,7 @@ use crate::{
     figures::{Samples, fact, row_and, title},
     herd,
     results::{Goal, Results},
-    validator::Validator,
+    validator::{self, Validator},
 };
 
 const NAMESPACE: &str = "stellar";
@@ -348,7 +348,7 @@ impl Namespace {
 fn snapshot(validator: &Validator, validators: usize) -> Snapshot {
     let node = StellarNodeView::from(&parse::<StellarNodeObject>(&validator.stellar_node));
     let membership: MembershipHash = herd::membership(validators);
-    let set = herd::with_our_parts(&validator.stateful_set, membership);
+    let set = herd::with_our_parts(&validator.stateful_set, validator::NAME, membership);
     let set = StatefulSetView::from(&parse::<StatefulSetObject>(&set));
     let pod = PodView::from(&parse::<PodObject>(&validator.pod));
     let mut snapshot = Snapshot {

@@ -13,7 +13,10 @@ use stellar_peers::{
         node::{Network, NodeName},
         peer::PeerPort,
     },
-    sandbox::fixtures::{create, stellar_node_definition},
+    sandbox::{
+        Sandbox,
+        fixtures::{create, stellar_node_definition},
+    },
 };
 
 use crate::validator::{self, Validator};
@@ -92,14 +95,14 @@ fn conditions(is_ready: bool) -> Value {
     ])
 }
 
-/// Makes a herd. The namespaces have to be there.
+/// Plants a herd. The namespaces have to be there.
 ///
 /// All validators of a namespace carry all of our parts and the present membership, and are Ready: there is nobody to
 /// restart.
-pub(crate) async fn make(client: &Client, validator: &Validator, shape: Shape) -> Vec<Pod> {
-    create(client, &stellar_node_definition())
-        .await
-        .expect("the kind is new");
+pub(crate) async fn plant(sandbox: &Sandbox, validator: &Validator, shape: Shape) -> Vec<Pod> {
+    let admin = sandbox.client("admin");
+    let made = create(&admin, &stellar_node_definition()).await;
+    made.expect("the kind is new");
     let mould = Mould::of(validator, shape.validators);
     let mut pods = Vec::with_capacity(shape.all());
     for namespace in 0..shape.namespaces {
@@ -110,9 +113,7 @@ pub(crate) async fn make(client: &Client, validator: &Validator, shape: Shape) -
                 name: format!("validator-{number}-0"),
                 address: address.into(),
             };
-            mould
-                .make(client, &format!("validator-{number}"), &pod)
-                .await;
+            mould.plant(sandbox, &format!("validator-{number}"), &pod, pods.len());
             pods.push(pod);
         }
     }
@@ -169,20 +170,28 @@ struct Mould {
 impl Mould {
     fn of(validator: &Validator, validators: usize) -> Self {
         let (set, membership) = (&validator.stateful_set, membership(validators));
-        let stateful_set = unborn(&with_our_parts(set, validator::NAME, membership));
         Self {
-            stellar_node: unborn(&validator.stellar_node),
-            stateful_set,
-            pod: unborn(&validator.pod),
+            stellar_node: validator.stellar_node.clone(),
+            stateful_set: with_our_parts(set, validator::NAME, membership),
+            pod: validator.pod.clone(),
         }
     }
 
-    async fn make(&self, client: &Client, name: &str, pod: &Pod) {
-        let namespace = pod.namespace.as_str();
-        let mut node = named(&self.stellar_node, namespace, name);
+    fn plant(&self, sandbox: &Sandbox, name: &str, pod: &Pod, number: usize) {
+        let uid = |kind: &str| json!(format!("{kind}-0000-4000-8000-{number:012}"));
+        let (node_uid, set_uid) = (uid("00000001"), uid("00000002"));
+        let place = |object: &Value, name: &str, uid: Value| {
+            let mut object = object.clone();
+            let metadata = &mut object["metadata"];
+            metadata["namespace"] = json!(pod.namespace);
+            metadata["name"] = json!(name);
+            metadata["uid"] = uid;
+            object
+        };
+        let mut node = place(&self.stellar_node, name, node_uid.clone());
         node["metadata"]["labels"]["app.kubernetes.io/instance"] = json!(name);
-        create(client, &node).await.expect("a new StellarNode");
-        let mut set = named(&self.stateful_set, namespace, name);
+        sandbox.plant("stellarnodes.stellar.org", node);
+        let mut set = place(&self.stateful_set, name, set_uid.clone());
         let template = &mut set["spec"]["template"];
         *template = renamed(template, name);
         let selected = [
@@ -194,48 +203,18 @@ impl Mould {
             let labels = set.pointer_mut(labels).expect("an operator's labels");
             labels["app.kubernetes.io/instance"] = json!(name);
         }
-        let made = create(client, &set).await.expect("a new StatefulSet");
-        let mut status = self.stateful_set["status"].clone();
-        status["observedGeneration"] = made["metadata"]["generation"].clone();
-        patch_status(
-            client,
-            "apis/apps/v1",
-            "statefulsets",
-            namespace,
-            name,
-            &status,
-        )
-        .await;
-        let mut object = named(&self.pod, namespace, &pod.name);
+        set["metadata"]["ownerReferences"][0]["name"] = json!(name);
+        set["metadata"]["ownerReferences"][0]["uid"] = node_uid;
+        set["status"]["observedGeneration"] = set["metadata"]["generation"].clone();
+        sandbox.plant("statefulsets.apps", set);
+        let mut object = place(&self.pod, &pod.name, uid("00000003"));
         object["metadata"]["labels"]["app.kubernetes.io/instance"] = json!(name);
-        object["metadata"]["ownerReferences"] = json!([{
-            "apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": made["metadata"]["uid"],
-            "controller": true, "blockOwnerDeletion": true,
-        }]);
-        create(client, &object).await.expect("a new pod");
-        let mut status = self.pod["status"].clone();
-        status["podIP"] = json!(pod.address);
-        status["podIPs"] = json!([{"ip": pod.address}]);
-        patch_status(client, "api/v1", "pods", namespace, &pod.name, &status).await;
+        object["metadata"]["ownerReferences"][0]["name"] = json!(name);
+        object["metadata"]["ownerReferences"][0]["uid"] = set_uid;
+        object["status"]["podIP"] = json!(pod.address);
+        object["status"]["podIPs"] = json!([{"ip": pod.address}]);
+        sandbox.plant("pods", object);
     }
-}
-
-/// An object as it is before it is created.
-fn unborn(object: &Value) -> Value {
-    let mut object = object.clone();
-    let metadata = object["metadata"].as_object_mut();
-    let metadata = metadata.expect("an object has metadata");
-    let given = [
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-        "generation",
-        "managedFields",
-        "ownerReferences",
-        "finalizers",
-    ];
-    metadata.retain(|key, _| !given.contains(&key.as_str()));
-    object
 }
 
 /// What is named after its node is named after another one: its claim, its configuration, and what merges that.
@@ -244,13 +223,6 @@ fn renamed(template: &Value, name: &str) -> Value {
     let text = text.replace("\"validator-", &format!("\"{name}-"));
     let text = text.replace("--node=validator", &format!("--node={name}"));
     serde_json::from_str(&text).expect("names are as good as any")
-}
-
-fn named(object: &Value, namespace: &str, name: &str) -> Value {
-    let mut object = object.clone();
-    object["metadata"]["namespace"] = json!(namespace);
-    object["metadata"]["name"] = json!(name);
-    object
 }
 
 async fn patch_status(

@@ -115,7 +115,8 @@ async fn work(
         state.passes += 1;
         state.changed_at = earlier(state.changed_at, waker.take());
         let started = Instant::now();
-        let result = reconcile(&namespace, &mut state, &context).await;
+        // Boxed, so that what a pass and its requests need is not kept by each namespace in between.
+        let result = Box::pin(reconcile(&namespace, &mut state, &context)).await;
         let took = started.elapsed();
         context.metrics.reconciled(&result, took);
         let wait = match &result {

@@ -7,6 +7,7 @@
 //! In the order in which they are printed:
 //! 1. A pass of the core as a namespace grows, and a whole round of restarts ([`passes`]).
 //! 2. Our binary as a process on a served sandbox ([`series`]): memory, time on a core, requests, latency.
+//! 3. The same on a real API server, with fewer validators ([`real_api`]).
 
 #![expect(
     clippy::print_stdout,
@@ -24,11 +25,23 @@ mod passes;
 #[expect(dead_code, reason = "made for more than one benchmark")]
 mod plot;
 mod process;
+mod real_api;
 mod results;
 mod series;
 mod served;
 #[path = "../discovery/validator.rs"]
 mod validator;
+
+/// The rig of the scenarios that starts a real API server.
+#[path = "../../tests/scenarios/real"]
+mod real {
+    #[expect(
+        dead_code,
+        unused_imports,
+        reason = "the scenarios need all of the rig, and its own tests do"
+    )]
+    pub(crate) mod control_plane;
+}
 
 use std::{env, io};
 
@@ -38,7 +51,7 @@ use tracing::Level;
 use crate::{herd::Shape, results::Results};
 
 /// The shapes on the sandbox.
-const SHAPES: [&str; 4] = ["100x10", "1x500", "1000x10", "1x5000"];
+const SHAPES: [&str; 2] = ["1000x10", "1x5000"];
 
 fn main() {
     // As verbose as the service by default: what the program says is part of what it costs.
@@ -67,6 +80,11 @@ fn main() {
         let runtime = Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.expect("a runtime for the sandbox");
         runtime.block_on(series::measure(&validator, shape, &mut results));
+    }
+    if is_wanted("real") {
+        let runtime = Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime for the clients of a real API server");
+        runtime.block_on(real_api::measure(&mut results));
     }
     results.write();
 }

@@ -45,16 +45,20 @@ pub(crate) struct Pass {
     pub(crate) p99_us: f64,
 }
 
+/// What a namespace is like, and how it is made so.
+type Kind = (&'static str, fn(&mut Namespace));
+
 /// Prints the table of passes.
 pub(crate) fn measure(validator: &Validator, results: &mut Results) {
     title("One pass over one namespace");
-    let kinds: [(&'static str, fn(&mut Namespace)); 4] = [
+    let kinds: [Kind; 4] = [
         ("nothing to do", |_| {}),
-        ("all due for a restart", |it| it.make_all_due()),
-        ("half of them never Ready", |it| it.make_half_never_ready()),
-        ("all due and held by one quorum set", |it| {
-            it.make_all_held()
-        }),
+        ("all due for a restart", Namespace::make_all_due),
+        ("half of them never Ready", Namespace::make_half_never_ready),
+        (
+            "all due and held by one quorum set",
+            Namespace::make_all_held,
+        ),
     ];
     for (what, prepare) in kinds {
         let mut per_validator = Vec::new();

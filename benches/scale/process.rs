@@ -17,7 +17,7 @@ use tokio::{
 
 const BINARY: &str = env!("CARGO_BIN_EXE_stellar-peers");
 /// A program that is not ready by then never will be.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 /// Between two looks at whether it is.
 const PROBE_PERIOD: Duration = Duration::from_millis(2);
 

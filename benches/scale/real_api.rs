@@ -93,7 +93,7 @@ async fn measure_on(plane: &ControlPlane, folder: &Path, results: &mut Results) 
     running
         .passes(SHAPES.iter().map(|it| it.namespaces).sum())
         .await;
-    sleep(Duration::from_secs(5)).await;
+    quiet(plane).await;
     running.end().await;
     let (running, ready) = program.start().await;
     fact("start to ready", &format!("{ready:.0?}"));
@@ -243,10 +243,22 @@ fn since(before: &BTreeMap<String, usize>, now: &BTreeMap<String, usize>) -> (f6
     (writes, sum(&is_event), words)
 }
 
+/// Waits until our program has written nothing for a while: all have joined, and people were told.
+async fn quiet(plane: &ControlPlane) {
+    loop {
+        let before = requests(plane);
+        sleep(Duration::from_secs(4)).await;
+        let (writes, events, _) = since(&before, &requests(plane));
+        if writes + events < 1.0 {
+            return;
+        }
+    }
+}
+
 async fn rest(plane: &ControlPlane, running: &Running, results: &mut Results) {
     let (before, spent, began) = (requests(plane), running.time_on_core(), Instant::now());
     sleep(REST).await;
-    let spent = running.time_on_core() - spent;
+    let spent = running.time_on_core().saturating_sub(spent);
     let share = 100.0 * spent.as_secs_f64() / began.elapsed().as_secs_f64();
     let (writes, events, words) = since(&before, &requests(plane));
     fact("at rest for 30 s: of a core", &format!("{share:.3} %"));

@@ -245,7 +245,7 @@ impl Stage {
         let (requests, spent) = (self.served.requests(), running.time_on_core());
         let began = Instant::now();
         sleep(REST).await;
-        let spent = running.time_on_core() - spent;
+        let spent = running.time_on_core().saturating_sub(spent);
         let share = 100.0 * spent.as_secs_f64() / began.elapsed().as_secs_f64();
         let requests = self.served.requests() - &requests;
         fact(
@@ -427,7 +427,7 @@ impl Stage {
             written.expect("the StatefulSet is there");
         }
         sleep(Duration::from_secs(1)).await;
-        let spent = running.time_on_core() - spent;
+        let spent = running.time_on_core().saturating_sub(spent);
         let each = spent.as_secs_f64() * 1e6 / 2_000.0;
         fact(
             "a write of others that changes nothing for us",
@@ -455,7 +455,7 @@ impl Stage {
             let (began, spent) = (Instant::now(), running.time_on_core());
             let answer = running.get(path).await.expect("it answers");
             let took = began.elapsed();
-            let spent = (running.time_on_core() - spent).as_secs_f64() * 1e3;
+            let spent = running.time_on_core().saturating_sub(spent).as_secs_f64() * 1e3;
             let size = answer.len() / 1000;
             fact(
                 &format!("GET {path}"),

@@ -40,7 +40,7 @@ help:
 	@echo 'make chart          the chart: lint, values, registration, rights; helm upgrades and rollbacks on a real API server'
 	@echo 'make generate       writes what is made from the code: webhook-config, the StellarNode kind, the table of values'
 	@echo 'make lint           format, clippy, documentation, licences and banned crates'
-	@echo 'make bench          latency, throughput and size, in figures'
+	@echo 'make bench          latency, throughput and size, in figures, also beside controller-runtime; UPDATE=1 writes docs/benchmarks.md'
 	@echo 'make bench-scale    10,000 validators: memory, time on a core, latency; UPDATE=1 writes docs/benchmarks'
 	@echo 'make release        the stripped binary'
 	@echo 'make image          the image as an archive in target/dist, and its check; CONTAINER_TOOL=podman or docker without'
@@ -103,8 +103,9 @@ deny:
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny --version 0.20.2
 	cargo-deny --log-level error check bans licenses sources
 
+# UPDATE=1 also writes docs/benchmarks.md, and what it shows. BENCH_QUICK=1 has short rounds.
 bench: control-plane
-	$(CARGO) bench --features sandbox --bench discovery
+	$(CARGO) bench --features sandbox --bench discovery --bench webhook
 
 bench-scale: control-plane
 	$(CARGO) bench --features sandbox --bench scale

@@ -126,12 +126,12 @@ impl Engine {
             clock,
             instance: instance.clone(),
         });
-        let admitter = Admitter {
-            namespaces: namespaces.into_iter().collect(),
-            stores: Arc::clone(&stores),
-            policy: policy.clone(),
+        let admitter = Admitter::new(
+            namespaces.into_iter().collect(),
+            Arc::clone(&stores),
+            policy.clone(),
             dry_run,
-        };
+        );
         let webhook = router(Webhook {
             admitter: Arc::new(admitter),
             metrics: Arc::clone(&metrics),

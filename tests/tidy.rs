@@ -16,6 +16,10 @@ use stellar_peers::{
     observe::{Board, Metrics},
 };
 
+#[expect(dead_code, reason = "what writes files is for the benchmarks")]
+#[path = "../benches/shared/page.rs"]
+mod page;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -81,11 +85,13 @@ fn every_source_file_is_reached_by_a_mod() {
             "src/main.rs",
             "tests/tidy.rs",
             "tests/chart/main.rs",
+            "tests/instructions/main.rs",
             "tests/mutants/main.rs",
             "tests/page/main.rs",
             "tests/scenarios/main.rs",
             "tests/simulation/main.rs",
             "benches/discovery/main.rs",
+            "benches/webhook/main.rs",
         ]
         .contains(&path.to_str().unwrap());
         assert!(
@@ -268,4 +274,36 @@ fn every_reason_of_an_event_is_in_the_documentation() {
         !without_event.contains(&reason.as_str()) && !page.contains(&format!("`{reason}`"))
     });
     assert_eq!(missing.collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn a_measured_block_is_put_in_its_place_and_nothing_else_of_the_page_changes() {
+    let block = |name: &str, text: &str| format!("<!-- measured: {name} -->\n{text}<!-- end -->\n");
+    let page = format!(
+        "# Page\n{}between\n{}after\n",
+        block("a", ""),
+        block("b", "\nold\n\n")
+    );
+    let expected = format!(
+        "# Page\n{}between\n{}after\n",
+        block("a", ""),
+        block("b", "\nnew\n\n")
+    );
+    assert_eq!(page::replaced(&page, "b", "new\n"), Some(expected.clone()));
+    assert_eq!(page::replaced(&expected, "b", "\nnew"), Some(expected));
+    assert_eq!(page::replaced(&page, "c", "new"), None);
+    assert_eq!(
+        page::replaced("<!-- measured: a -->\nno end\n", "a", "new"),
+        None
+    );
+}
+
+#[test]
+fn the_page_of_benchmarks_has_the_block_of_each_of_them() {
+    let text = fs::read_to_string(root().join("docs/benchmarks.md")).unwrap();
+    let begins = text.matches("<!-- measured: ").count();
+    assert_eq!(begins, text.matches("<!-- end -->").count());
+    for name in ["webhook", "scale"] {
+        assert!(page::replaced(&text, name, "").is_some(), "{name}");
+    }
 }

@@ -1,24 +1,11 @@
 //! A pass of the core: one snapshot in, everything that is to be done out. Nothing of it waits for anything.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
-
-use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use stellar_peers::{
-    api::{PodObject, StatefulSetObject, StellarNodeObject},
-    domain::{
-        Decision, Memory, Moment, Now, Policy, Snapshot, decide,
-        injection::{Parts, TemplateView},
-        node::NodeName,
-        peer_list::{PeerList, Record},
-        snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
-    },
-};
+use std::time::Duration;
 
 use crate::{
     figures::{Samples, row, title},
-    validator::{NAMESPACE, Validator},
+    namespace::Namespace,
+    validator::Validator,
 };
 
 /// For each row.
@@ -30,138 +17,13 @@ pub(crate) fn measure(validator: &Validator) {
     title("One pass over a namespace (domain::decide)");
     for validators in [10, 100, 1000, 5000] {
         let mut settled = Namespace::settled(validator, validators);
-        let passes = settled.passes();
+        let passes = Samples::of(PASSES_MIN, BUDGET, || settled.pass());
         row(&format!("{validators} validators, nothing to do"), &passes);
         let mut new = Namespace::before_us(validator, validators);
-        let passes = new.passes();
+        let passes = Samples::of(PASSES_MIN, BUDGET, || new.pass());
         row(
             &format!("{validators} validators, all to be taken in"),
             &passes,
         );
-    }
-}
-
-/// A namespace in which nothing changes but the time.
-pub(crate) struct Namespace {
-    pub(crate) snapshot: Snapshot,
-    memory: Memory,
-    policy: Policy,
-    passed: Duration,
-}
-
-impl Namespace {
-    /// Validators that run without us: all Ready, none with our parts, and their list just written.
-    pub(crate) fn before_us(validator: &Validator, validators: usize) -> Self {
-        let mut namespace = Self::unseen(validator, validators);
-        namespace.carry_out();
-        namespace
-    }
-
-    /// Validators that all joined while we looked on, and carry all of our parts and the present membership.
-    pub(crate) fn settled(validator: &Validator, validators: usize) -> Self {
-        let mut namespace = Self::unseen(validator, validators);
-        namespace.each_template(|template| template.parts = Parts::Whole);
-        let mut networks = namespace.pass().discovery.networks;
-        let (_, network) = networks.pop_first().expect("they are all of one network");
-        let hash = network.hash.to_string();
-        namespace.each_template(|template| template.membership = Some(hash.clone()));
-        namespace.carry_out();
-        namespace
-    }
-
-    fn unseen(validator: &Validator, validators: usize) -> Self {
-        Self {
-            snapshot: snapshot(validator, validators),
-            memory: Memory::default(),
-            policy: Policy::default(),
-            passed: Duration::ZERO,
-        }
-    }
-
-    fn each_template(&mut self, change: impl Fn(&mut TemplateView)) {
-        for set in self.snapshot.stateful_sets.values_mut() {
-            change(&mut Arc::make_mut(set).template);
-        }
-    }
-
-    /// Does what a pass decides about the list and about who joined.
-    fn carry_out(&mut self) {
-        let decision = self.pass();
-        for (_, uid) in &decision.joins {
-            self.memory.joined(uid);
-        }
-        let list = decision
-            .list
-            .expect("a namespace with candidates has a list");
-        self.snapshot.config_map = Some(Arc::new(stored(&list)));
-    }
-
-    fn passes(&mut self) -> Samples {
-        Samples::of(PASSES_MIN, BUDGET, || self.pass())
-    }
-
-    fn pass(&mut self) -> Decision {
-        self.passed += Duration::from_mins(10);
-        let now = Now {
-            moment: Moment(self.passed),
-            wall: Timestamp::UNIX_EPOCH,
-        };
-        decide(&self.snapshot, &mut self.memory, &self.policy, now)
-    }
-}
-
-/// Copies of a validator, each with a name, an identity and an address of its own.
-fn snapshot(validator: &Validator, validators: usize) -> Snapshot {
-    let node = StellarNodeView::from(&parse::<StellarNodeObject>(&validator.stellar_node));
-    let set = StatefulSetView::from(&parse::<StatefulSetObject>(&validator.stateful_set));
-    let pod = PodView::from(&parse::<PodObject>(&validator.pod));
-    let node = Arc::new(node);
-    let mut snapshot = Snapshot {
-        namespace: NAMESPACE.to_owned(),
-        ..Snapshot::default()
-    };
-    for number in 0..validators {
-        let text = format!("validator-{number}");
-        let name = NodeName::new(&text).expect("a name");
-        // As long as real ones are.
-        let uid = format!("00000000-0000-4000-8000-{number:012}");
-        let number = u32::try_from(number).expect("a few thousand validators");
-        let address = Ipv4Addr::from_bits(Ipv4Addr::new(10, 0, 0, 1).to_bits() + number);
-        let set = StatefulSetView {
-            uid: uid.clone(),
-            ..set.clone()
-        };
-        let pod = PodView {
-            uid: uid.replace("-4000-", "-4001-"),
-            owner: uid,
-            instance: Some(text.clone()),
-            ips: vec![address.into()],
-            ..pod.clone()
-        };
-        snapshot
-            .stellar_nodes
-            .insert(name.clone(), Arc::clone(&node));
-        snapshot.stateful_sets.insert(name, Arc::new(set));
-        snapshot.pods.insert(format!("{text}-0"), Arc::new(pod));
-    }
-    snapshot
-}
-
-fn parse<O: DeserializeOwned>(object: &Value) -> O {
-    serde_json::from_value(object.clone()).expect("the sandbox stores objects of their kind")
-}
-
-/// A list as it reads once it is written.
-fn stored(list: &PeerList) -> ConfigMapView {
-    ConfigMapView {
-        resource_version: "1".to_owned(),
-        labelled: true,
-        known_peers: Some(list.known_peers.clone()),
-        metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
-        record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
-        members: Some(list.members.clone()),
-        annotations: list.notes.render(&BTreeMap::new()),
-        notes: list.notes.clone(),
-        ..ConfigMapView::default()
     }
 }

@@ -1,7 +1,7 @@
 //! How fast the program is and what it costs, in figures. No figure fails anything: a machine that is busy with
 //! something else is no bug.
 //!
-//! `make bench`, or `cargo bench --features sandbox --bench discovery`. Under four minutes.
+//! A part of `make bench`, or `cargo bench --features sandbox --bench discovery`. Under four minutes.
 //!
 //! In the order in which they are printed:
 //! 1. A pass of the core ([`decisions`]), and an admission without its connection ([`admissions`]).
@@ -19,11 +19,21 @@ mod admissions;
 mod changes;
 mod cluster;
 mod decisions;
+#[path = "../shared/figures.rs"]
 mod figures;
+#[path = "../shared/machine.rs"]
 mod machine;
+#[path = "../shared/namespace.rs"]
+mod namespace;
 mod on_api_server;
 mod on_sandbox;
+#[path = "../shared/program.rs"]
+mod program;
+#[path = "../shared/reviews.rs"]
+mod reviews;
 mod traffic;
+#[expect(dead_code, reason = "only the test of instructions hands it on")]
+#[path = "../shared/validator.rs"]
 mod validator;
 
 /// The rig of the scenarios that starts a real API server.

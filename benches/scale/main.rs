@@ -14,12 +14,14 @@
     reason = "the figures go to where the caller looks for them"
 )]
 
-#[path = "../discovery/figures.rs"]
+#[path = "../shared/figures.rs"]
 #[expect(dead_code, reason = "made for more than one benchmark")]
 mod figures;
 mod herd;
-#[path = "../discovery/machine.rs"]
+#[path = "../shared/machine.rs"]
 mod machine;
+#[path = "../shared/page.rs"]
+mod page;
 mod passes;
 #[path = "../plot.rs"]
 #[expect(dead_code, reason = "made for more than one benchmark")]
@@ -29,7 +31,8 @@ mod real_api;
 mod results;
 mod series;
 mod served;
-#[path = "../discovery/validator.rs"]
+#[expect(dead_code, reason = "only the test of instructions hands it on")]
+#[path = "../shared/validator.rs"]
 mod validator;
 
 /// The rig of the scenarios that starts a real API server.

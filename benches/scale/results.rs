@@ -1,9 +1,8 @@
 //! Where the figures go besides the terminal: tables, pictures, and a part of the page about benchmarks.
 //!
-//! To `target/bench`, and with `UPDATE=1` to `docs/benchmarks`.
+//! Where that is tells [`page`].
 
 use std::{
-    env,
     fmt::Write,
     fs,
     path::{Path, PathBuf},
@@ -11,6 +10,7 @@ use std::{
 
 use crate::{
     herd::Shape,
+    page,
     passes::Pass,
     plot::{Axis, Bars, Line, Lines},
 };
@@ -88,23 +88,11 @@ impl Results {
 
     /// Writes everything that was measured.
     pub(crate) fn write(&self) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let is_update = env::var("UPDATE").is_ok_and(|it| it == "1");
-        let folder = root.join(if is_update {
-            "docs/benchmarks"
-        } else {
-            "target/bench"
-        });
-        fs::create_dir_all(&folder).expect("a folder for the results");
+        let folder = page::folder().expect("a folder for the results");
         self.tables(&folder);
         self.pictures(&folder);
-        let page = if is_update {
-            root.join("docs/benchmarks.md")
-        } else {
-            folder.join("benchmarks.md")
-        };
-        write_block(&page, &self.block());
-        println!("\nWritten to {}", folder.display());
+        let page = page::write("scale", &self.block()).expect("the page can be written");
+        println!("\nWritten to {} and {}", folder.display(), page.display());
     }
 
     fn tables(&self, folder: &Path) {
@@ -358,20 +346,4 @@ fn save(path: PathBuf, is_measured: bool, text: &str) {
     if is_measured {
         fs::write(path, text).expect("results can be written");
     }
-}
-
-/// Puts the block in the place of the last one, or at the end.
-fn write_block(page: &Path, block: &str) {
-    const BEGIN: &str = "<!-- measured: scale -->";
-    const END: &str = "<!-- end -->";
-    let before = fs::read_to_string(page).unwrap_or_default();
-    let block = format!("{BEGIN}\n\n{block}\n{END}");
-    let place = before
-        .split_once(BEGIN)
-        .and_then(|(head, tail)| Some((head, tail.split_once(END)?.1)));
-    let text = match place {
-        Some((head, tail)) => format!("{head}{block}{tail}"),
-        None => format!("{before}{block}\n"),
-    };
-    fs::write(page, text).expect("the page can be written");
 }

@@ -1,17 +1,18 @@
 //! The body of an AdmissionReview through the whole handler.
 #![no_main]
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use stellar_peers::{admission::review::Admitter, controller::stores::Stores, domain::Policy};
 
-static ADMITTER: LazyLock<Admitter> = LazyLock::new(|| Admitter {
-    namespaces: Default::default(),
-    stores: Arc::new(Stores::filled_by(0)),
-    policy: Policy::default(),
-    dry_run: false,
+static ADMITTER: LazyLock<Admitter> = LazyLock::new(|| {
+    let stores = Arc::new(Stores::filled_by(0));
+    Admitter::new(BTreeSet::new(), stores, Policy::default(), false)
 });
 
 fuzz_target!(|body: &[u8]| {

@@ -2,7 +2,10 @@
 //!
 //! It answers from the stores alone: it never calls the API server, and never waits for the loop.
 
+mod answer;
 pub mod connections;
+mod known;
+mod read;
 pub mod registration;
 pub mod review;
 pub mod router;

@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    Json, Router,
+    Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -46,7 +46,8 @@ async fn mutate(State(webhook): State<Webhook>, body: Bytes) -> Response {
             webhook
                 .metrics
                 .admitted(answer.outcome(), started.elapsed());
-            Json(answer).into_response()
+            let json = HeaderValue::from_static("application/json");
+            ([(header::CONTENT_TYPE, json)], answer.to_body()).into_response()
         }
         Err(error) => {
             webhook

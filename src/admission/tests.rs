@@ -1,6 +1,6 @@
 //! The webhook's route, asked as the API server asks it, and as nobody should.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -8,6 +8,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use http_body_util::BodyExt;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -17,18 +18,17 @@ use super::{
 };
 use crate::{
     controller::{lease::Leadership, stores::Stores},
-    domain::Policy,
-    observe::{Board, Metrics},
+    domain::{
+        Policy,
+        injection::{Admission, Knowledge, Outcome, Review, admit_stateful_set, tests::any_stored},
+        policy::InjectMode,
+    },
+    observe::{AdmissionOutcome, Board, Metrics},
 };
 
 fn webhook(dry_run: bool) -> Router {
     let stores = Arc::new(Stores::filled_by(0));
-    let admitter = Admitter {
-        namespaces: std::collections::BTreeSet::new(),
-        stores,
-        policy: Policy::default(),
-        dry_run,
-    };
+    let admitter = Admitter::new(BTreeSet::new(), stores, Policy::default(), dry_run);
     let metrics = Metrics::new(Arc::new(Board::default()), Leadership::fixed(false));
     router(Webhook {
         admitter: Arc::new(admitter),
@@ -264,4 +264,83 @@ async fn only_posts_to_mutate_are_served() {
         let answer = webhook(false).oneshot(request).await.unwrap();
         assert_eq!(answer.status(), expected, "{method} {path}");
     }
+}
+
+/// What the API server sends besides, and nobody looks at.
+fn with_all_the_rest(mut object: Value, number: u32) -> Value {
+    object["apiVersion"] = json!("apps/v1");
+    object["metadata"]["uid"] = json!("0c4d1f3e-0000-4000-8000-000000000001");
+    object["metadata"]["resourceVersion"] = json!(number.to_string());
+    object["metadata"]["managedFields"] =
+        json!([{"manager": "operator", "fieldsV1": {"f:spec": {"f:template": {}}}}]);
+    object["spec"]["replicas"] = json!(1);
+    object["spec"]["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}}]);
+    object["status"] = json!({"replicas": number, "conditions": [null, true, 1.5, "text", {}]});
+    object
+}
+
+proptest! {
+    #[test]
+    fn what_is_read_of_a_review_decides_as_the_whole_objects_do(
+        stored in any_stored(), new in any_stored(), has_old in any::<bool>(), is_same in any::<bool>(),
+        numbers in any::<(u32, u32)>(), joined in any::<bool>(), manager in prop::sample::select(vec!["kubectl", "stellar-peers"]),
+    ) {
+        let mut stored = with_all_the_rest(stored, numbers.0);
+        if joined {
+            stored["metadata"]["annotations"] = json!({crate::api::names::JOINED_AT: "2026-01-01T00:00:00Z"});
+        }
+        let new = with_all_the_rest(if is_same { stored.clone() } else { new }, numbers.1);
+        let old = has_old.then_some(&stored);
+        let inject = InjectMode::Render { image: "ours:1".to_owned() };
+        let knowledge = || Some(Knowledge { inject: inject.clone(), ..Knowledge::default() });
+        let review_of = Review { name: "validator-1", object: &new, old, field_manager: Some(manager) };
+        let Admission { outcome, operations, warnings } = admit_stateful_set(review_of, knowledge);
+
+        let policy = Policy { inject: inject.clone(), ..Policy::default() };
+        let admitter = Admitter::new(BTreeSet::new(), Arc::new(Stores::filled_by(0)), policy, false);
+        let operation = if has_old { "UPDATE" } else { "CREATE" };
+        let body = review(STATEFUL_SETS, operation, &new, old.unwrap_or(&Value::Null)).replace("kubectl", manager);
+        let answer = admitter.answer(body.as_bytes()).unwrap();
+        let read = match answer.outcome() {
+            AdmissionOutcome::Untouched => Outcome::Untouched,
+            AdmissionOutcome::Injected => Outcome::Injected,
+            AdmissionOutcome::Kept => Outcome::Kept,
+            AdmissionOutcome::Removed => Outcome::Removed,
+            AdmissionOutcome::NotInjected => Outcome::NotInjected,
+            other => panic!("{other:?}"),
+        };
+        prop_assert_eq!(read, outcome);
+        let answer = serde_json::to_value(&answer).unwrap();
+        let expected = (!operations.is_empty()).then(|| json!(json_patch::Patch(operations)));
+        let patched = answer["response"].get("patch").is_some().then(|| patch(&answer));
+        prop_assert_eq!(patched, expected);
+        prop_assert_eq!(answer["response"]["warnings"].as_array().map_or(0, Vec::len), warnings.len());
+    }
+}
+
+#[test]
+fn what_is_nested_too_deeply_in_what_is_read_is_left_as_it_is_and_elsewhere_it_does_not_matter() {
+    let admitter = Admitter::new(
+        BTreeSet::new(),
+        Arc::new(Stores::filled_by(0)),
+        Policy::default(),
+        false,
+    );
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let answer = |path: &str| {
+        let mut object = validator();
+        *object.pointer_mut(path).unwrap() = json!("deep");
+        let body = review(STATEFUL_SETS, "CREATE", &object, &Value::Null);
+        let answer = admitter.answer(body.replace("\"deep\"", &deep).as_bytes());
+        answer.unwrap().outcome()
+    };
+    assert_eq!(
+        answer("/spec/template/spec/containers"),
+        AdmissionOutcome::Unreadable
+    );
+    let mut with_status = validator();
+    with_status["status"] = json!("deep");
+    let body = review(STATEFUL_SETS, "CREATE", &with_status, &Value::Null);
+    let answered = admitter.answer(body.replace("\"deep\"", &deep).as_bytes());
+    assert_eq!(answered.unwrap().outcome(), AdmissionOutcome::Injected);
 }

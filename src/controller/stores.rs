@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, RwLock,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -26,12 +26,15 @@ pub type Views<K, V> = BTreeMap<String, BTreeMap<K, Arc<V>>>;
 #[derive(Debug)]
 pub struct Store<K, V> {
     views: RwLock<Views<K, V>>,
+    /// Counts whoever could have changed something.
+    writes: AtomicU64,
 }
 
 impl<K, V> Default for Store<K, V> {
     fn default() -> Self {
         Self {
             views: RwLock::default(),
+            writes: AtomicU64::default(),
         }
     }
 }
@@ -42,19 +45,18 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         let mut views = self.write();
         // Most writes change nothing that we read: look before the namespace's name is copied.
         if let Some(views) = views.get_mut(namespace) {
-            return match views.get_mut(&name) {
-                Some(before) if **before == view => false,
-                Some(before) => {
-                    *before = Arc::new(view);
-                    true
-                }
-                None => views.insert(name, Arc::new(view)).is_none(),
-            };
+            if views.get(&name).is_some_and(|before| **before == view) {
+                return false;
+            }
+            views.insert(name, Arc::new(view));
+            self.written();
+            return true;
         }
         views
             .entry(namespace.to_owned())
             .or_default()
             .insert(name, Arc::new(view));
+        self.written();
         true
     }
 
@@ -79,6 +81,7 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         if of_namespace.is_empty() {
             views.remove(namespace);
         }
+        self.written();
     }
 
     /// Forgets a view; tells whether there was one.
@@ -90,6 +93,9 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         let was_there = of_namespace.remove(name).is_some();
         if of_namespace.is_empty() {
             views.remove(namespace);
+        }
+        if was_there {
+            self.written();
         }
         was_there
     }
@@ -117,14 +123,26 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
             }
             None => concerned.extend(std::mem::replace(&mut *views, listing).into_keys()),
         }
+        self.written();
         concerned
+    }
+
+    /// Called while the lock is held: who reads the views afterwards sees at least this write.
+    fn written(&self) {
+        self.writes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn writes(&self) -> u64 {
+        self.writes.load(Ordering::Acquire)
     }
 
     fn of(&self, namespace: &str) -> BTreeMap<K, Arc<V>> {
         self.read().get(namespace).cloned().unwrap_or_default()
     }
 
-    fn get(&self, namespace: &str, name: &K) -> Option<Arc<V>> {
+    /// One view.
+    #[must_use]
+    pub fn get(&self, namespace: &str, name: &K) -> Option<Arc<V>> {
         self.read().get(namespace)?.get(name).cloned()
     }
 
@@ -165,8 +183,14 @@ pub struct Stores {
     pub config_maps: Store<(), ConfigMapView>,
     /// The scopes (one namespace, or all) in which the API server serves no StellarNodes.
     lacking: RwLock<BTreeSet<Option<String>>>,
+    /// Counts changes of `lacking`.
+    lackings: AtomicU64,
     filling: AtomicUsize,
 }
+
+/// A state of all stores. Where two are equal, so is what is in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version([u64; 6]);
 
 impl Stores {
     /// Stores that are full once `watches` watches have listed everything once.
@@ -187,6 +211,19 @@ impl Stores {
     #[must_use]
     pub fn are_full(&self) -> bool {
         self.filling.load(Ordering::Acquire) == 0
+    }
+
+    /// The state as it is. What is read after this is as new as it, or newer.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        Version([
+            self.stellar_nodes.writes(),
+            self.stateful_sets.writes(),
+            self.pods.writes(),
+            self.services.writes(),
+            self.config_maps.writes(),
+            self.lackings.load(Ordering::Acquire),
+        ])
     }
 
     /// One namespace now; nothing while some store is not full yet.
@@ -211,11 +248,15 @@ impl Stores {
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let scope = scope.map(str::to_owned);
-        if lacks {
+        let is_new = if lacks {
             lacking.insert(scope)
         } else {
             lacking.remove(&scope)
+        };
+        if is_new {
+            self.lackings.fetch_add(1, Ordering::AcqRel);
         }
+        is_new
     }
 
     fn lacks_kind(&self, namespace: &str) -> bool {
@@ -311,6 +352,55 @@ mod tests {
         let after = store.of("one");
         assert!(Arc::ptr_eq(&before["a"], &after["a"]));
         assert_eq!(*after["b"], 2);
+    }
+
+    #[test]
+    fn whatever_changes_the_stores_changes_their_version_and_nothing_else_does() {
+        let stores = Stores::default();
+        let name = || NodeName::new("a").unwrap();
+        let view = |uid: &str| StatefulSetView {
+            uid: uid.to_owned(),
+            ..StatefulSetView::default()
+        };
+        let sets = &stores.stateful_sets;
+        let changes: [&dyn Fn(); 6] = [
+            &|| {
+                sets.apply("ns", name(), view("1"));
+            },
+            &|| {
+                sets.apply("ns", name(), view("2"));
+            },
+            &|| {
+                sets.take_over(
+                    "ns",
+                    name(),
+                    sets.get("ns", &name()).as_ref(),
+                    Some(view("3")),
+                );
+            },
+            &|| {
+                sets.delete("ns", &name());
+            },
+            &|| {
+                let mut listing = Views::default();
+                sets.list(&mut listing, "ns".to_owned(), name(), view("1"));
+                sets.replace(None, listing);
+            },
+            &|| {
+                stores.set_lacks_kind(None, true);
+            },
+        ];
+        for change in changes {
+            let before = stores.version();
+            change();
+            assert_ne!(stores.version(), before);
+        }
+        let before = stores.version();
+        sets.apply("ns", name(), view("1"));
+        sets.delete("other", &name());
+        stores.set_lacks_kind(None, true);
+        assert!(stores.snapshot("ns").is_some());
+        assert_eq!(stores.version(), before);
     }
 
     #[test]

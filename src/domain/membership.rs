@@ -16,10 +16,52 @@ pub struct MembershipHash(String);
 
 const VERSION: &str = "v1:";
 
+/// The members of a network and their hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    members: Members,
+    hash: MembershipHash,
+}
+
+impl Membership {
+    /// Of these members.
+    #[must_use]
+    pub fn of(members: Members) -> Self {
+        let hash = MembershipHash::of(&members);
+        Self { members, hash }
+    }
+
+    /// The hash once this node is one of them, on this port.
+    #[must_use]
+    pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
+        if self.members.get(name) == Some(&port) {
+            return self.hash.clone();
+        }
+        let others = self.members.iter().filter(|(other, _)| *other != name);
+        MembershipHash::of_members(others.chain([(name, &port)]))
+    }
+
+    /// The hash as it is.
+    #[must_use]
+    pub const fn hash(&self) -> &MembershipHash {
+        &self.hash
+    }
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self::of(Members::new())
+    }
+}
+
 impl MembershipHash {
     /// The hash of these members.
     #[must_use]
     pub fn of(members: &Members) -> Self {
+        Self::of_members(members.iter())
+    }
+
+    fn of_members<'a>(members: impl Iterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
         Self::of_text(&[&Lines::of(members).text])
     }
 
@@ -60,8 +102,8 @@ pub struct Lines {
 impl Lines {
     /// The lines of these members.
     #[must_use]
-    pub fn of(members: &Members) -> Self {
-        let lines = members.iter().map(|(name, port)| line(name, *port));
+    pub fn of<'a>(members: impl IntoIterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
+        let lines = members.into_iter().map(|(name, port)| line(name, *port));
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
         Self {
@@ -141,6 +183,18 @@ mod tests {
                 let hash = Lines::of(&members(&others)).hash_with(&name, port);
                 prop_assert_eq!(hash, MembershipHash::of(&members(&all)));
             }
+        }
+
+        #[test]
+        fn a_membership_with_one_more_has_the_hash_of_all_of_them(ports in prop::collection::vec(1_i64..4, 1..5), port in 1_i64..4) {
+            let names = ["a", "b", "c", "d"];
+            let mut all: Vec<(&str, i64)> = names.into_iter().zip(ports).collect();
+            let membership = Membership::of(members(&all));
+            prop_assert_eq!(membership.hash(), &MembershipHash::of(&members(&all)));
+            let (name, number) = (NodeName::new("b").unwrap(), PeerPort::new(port).unwrap());
+            let hash = membership.hash_with(&name, number);
+            all.push(("b", port));
+            prop_assert_eq!(hash, MembershipHash::of(&members(&all)));
         }
 
         #[test]

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     api::names::{self, MOUNT_PATH, STELLAR_PEERS},
     domain::{
-        membership::{Members, MembershipHash},
+        membership::Membership,
         node::{Network, NodeName},
         peer::{InvalidPort, PeerPort},
         policy::InjectMode,
@@ -47,8 +47,8 @@ pub struct Review<'a> {
 pub struct Knowledge {
     /// The StellarNode of the same name.
     pub stellar_node: Option<Arc<StellarNodeView>>,
-    /// The members of each network.
-    pub members: BTreeMap<Network, Members>,
+    /// Who is a member of each network.
+    pub networks: Arc<BTreeMap<Network, Membership>>,
     /// How the list is given to validators.
     pub inject: InjectMode,
     /// Another installation keeps the list of the namespace, and so what merges it.
@@ -351,13 +351,17 @@ fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Completed, Can
     let network = network(object, knowledge);
     // A generated name is not known yet.
     let node = NodeName::new(review.name).ok();
-    let mut members = knowledge.members.get(&network).cloned().unwrap_or_default();
+    let nobody = Membership::default();
+    let members = knowledge.networks.get(&network).unwrap_or(&nobody);
     // A newcomer knows of itself, so that its joining doesn't restart it.
-    members.extend(node.clone().map(|name| (name, port)));
+    let membership = match &node {
+        Some(node) => members.hash_with(node, port),
+        None => members.hash().clone(),
+    };
     let named = setting(object, "annotations", names::CONTAINER);
     let wanted = Wanted {
         port,
-        membership: MembershipHash::of(&members),
+        membership,
         restarted_at: stored_annotation(review, names::RESTARTED_AT),
         rendering: if knowledge.kept_by_another {
             Rendering::AsItIs

@@ -18,7 +18,7 @@ mod rendering;
 mod stellar_node;
 mod template;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_concerned};
 pub use chart_values::{Binary, ChartValues};

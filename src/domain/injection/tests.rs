@@ -1,5 +1,7 @@
 //! The rules of an admission, over generated pairs of stored and new StatefulSets.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -7,7 +9,7 @@ use super::*;
 use crate::{
     api::names,
     domain::{
-        membership::{Members, MembershipHash},
+        membership::{Members, Membership, MembershipHash},
         node::{Network, NodeName},
         peer::PeerPort,
         policy::InjectMode,
@@ -57,9 +59,10 @@ fn knowledge(others: &[&str]) -> Knowledge {
         .iter()
         .map(|name| (NodeName::new(name).unwrap(), PeerPort::DEFAULT))
         .collect();
-    let networks = ["testnet", ""].map(|network| (Network::new(network), members.clone()));
+    let membership = Membership::of(members);
+    let networks = ["testnet", ""].map(|network| (Network::new(network), membership.clone()));
     Knowledge {
-        members: networks.into(),
+        networks: Arc::new(networks.into()),
         inject: InjectMode::Render {
             image: "ours:1".to_owned(),
         },
@@ -182,7 +185,7 @@ fn any_treatment() -> impl Strategy<Value = Treats> {
 }
 
 /// Something stored: of either shape, with our parts, without, half, or in an older form.
-fn any_stored() -> impl Strategy<Value = Value> {
+pub(crate) fn any_stored() -> impl Strategy<Value = Value> {
     let object = prop::sample::select(vec![operators("core:1"), plain("core:1")]);
     let flags = any::<(bool, bool, bool, bool)>();
     (object, any_treatment(), flags).prop_map(

@@ -153,12 +153,8 @@ mod tests {
         let serving = tokio::spawn(serve(listener, None, collector, limits, stats, stop));
 
         let (traces, layer) = Traces::to(&format!("http://{address}/")).unwrap();
-        let admitter = Admitter {
-            namespaces: std::collections::BTreeSet::new(),
-            stores: Arc::new(Stores::filled_by(0)),
-            policy: Policy::default(),
-            dry_run: false,
-        };
+        let stores = Arc::new(Stores::filled_by(0));
+        let admitter = Admitter::new(BTreeSet::new(), stores, Policy::default(), false);
         let request = json!({
             "uid": "uid-of-the-review", "operation": "CREATE", "namespace": "stellar", "name": "v1",
             "kind": {"kind": "StellarNode"}, "resource": {"group": "stellar.org", "resource": "stellarnodes"},

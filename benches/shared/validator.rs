@@ -1,6 +1,6 @@
 //! One validator as an operator and a cluster make it: the objects of which admissions and passes are measured.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stellar_peers::sandbox::{
     Sandbox, fixtures,
     operator::{Operator, OperatorOptions},
@@ -21,6 +21,24 @@ pub(crate) struct Validator {
     pub(crate) stellar_node: Value,
     pub(crate) stateful_set: Value,
     pub(crate) pod: Value,
+}
+
+impl Validator {
+    /// For another process.
+    pub(crate) fn to_json(&self) -> Value {
+        json!([self.stellar_node, self.stateful_set, self.pod])
+    }
+
+    /// What another process wrote.
+    pub(crate) fn from_json(text: &str) -> Self {
+        let objects = serde_json::from_str(text).expect("three objects");
+        let [stellar_node, stateful_set, pod]: [Value; 3] = objects;
+        Self {
+            stellar_node,
+            stateful_set,
+            pod,
+        }
+    }
 }
 
 /// Lets the operator's stand-in make a validator on a sandbox of its own, under a paused clock.

@@ -35,11 +35,20 @@ impl Samples {
         f64::from(count) / self.0.iter().sum::<Duration>().as_secs_f64()
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The least time that `percent` of all did not exceed (nearest rank).
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        self.per_mille(percent * 10)
+    }
+
+    /// The same in thousandths.
+    pub(crate) fn per_mille(&self, thousandths: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        let rank = (sorted.len() * thousandths).div_ceil(1000).max(1);
         sorted.get(rank - 1).copied().unwrap_or_default()
     }
 }
@@ -59,7 +68,7 @@ pub(crate) fn row(what: &str, samples: &Samples) {
 
 /// A row with something behind it.
 pub(crate) fn row_and(what: &str, samples: &Samples, more: &str) {
-    let count = samples.0.len();
+    let count = samples.count();
     let [median, p99, max] = [50, 99, 100].map(|percent| short(samples.percentile(percent)));
     let row = format!("  {what:<60} {count:>7} {median:>10} {p99:>10} {max:>10}  {more}");
     println!("{}", row.trim_end());
@@ -71,7 +80,7 @@ pub(crate) fn fact(what: &str, value: &str) {
 }
 
 /// Three digits or so, and the unit that suits them.
-fn short(duration: Duration) -> String {
+pub(crate) fn short(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     match duration.as_micros() {
         0..1_000 => format!("{:.1} µs", seconds * 1e6),

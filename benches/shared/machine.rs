@@ -6,14 +6,24 @@ use crate::figures::fact;
 
 /// Prints the machine, the compiler and the profile.
 pub(crate) fn describe() {
-    let cores = thread::available_parallelism().map_or(0, usize::from);
     println!("stellar-peers {}", env!("CARGO_PKG_VERSION"));
-    fact("machine", &format!("{cores} cores, {}", processor()));
-    fact("load before the start (1, 5, 15 min)", &load());
-    fact("compiler", &compiler());
-    if cfg!(debug_assertions) {
-        fact("profile", "debug: the figures mean nothing");
+    for (what, value) in facts() {
+        fact(what, &value);
     }
+}
+
+/// The machine, the compiler and the profile.
+pub(crate) fn facts() -> Vec<(&'static str, String)> {
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let mut facts = vec![
+        ("machine", format!("{cores} cores, {}", processor())),
+        ("load before the start (1, 5, 15 min)", load()),
+        ("compiler", compiler()),
+    ];
+    if cfg!(debug_assertions) {
+        facts.push(("profile", "debug: the figures mean nothing".to_owned()));
+    }
+    facts
 }
 
 fn processor() -> String {

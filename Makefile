@@ -25,7 +25,7 @@ FUZZ_TARGETS = review pairs stellar_node core_config quorum_set record
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-, \
 	level=4 inline-8bit-counters pc-table trace-compares)
 
-.PHONY: help demo test test-hermetic test-otel sim mutants fuzz e2e page control-plane chart generate lint deny bench release static image dist
+.PHONY: help demo test test-hermetic test-otel sim mutants fuzz e2e page control-plane chart generate lint deny bench bench-scale release static image dist
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -41,6 +41,7 @@ help:
 	@echo 'make generate       writes what is made from the code: webhook-config, the StellarNode kind, the table of values'
 	@echo 'make lint           format, clippy, documentation, licences and banned crates'
 	@echo 'make bench          latency, throughput and size, in figures, also beside controller-runtime; UPDATE=1 writes docs/benchmarks.md'
+	@echo 'make bench-scale    10,000 validators: memory, time on a core, latency; UPDATE=1 writes docs/benchmarks'
 	@echo 'make release        the stripped binary'
 	@echo 'make image          the image as an archive in target/dist, and its check; CONTAINER_TOOL=podman or docker without'
 	@echo 'make dist           image, static binary, chart, manifests, SBOM and checksums, in target/dist'
@@ -107,6 +108,9 @@ deny:
 # UPDATE=1 also writes docs/benchmarks.md, and what it shows. BENCH_QUICK=1 has short rounds.
 bench: control-plane
 	$(CARGO) bench --features sandbox --bench discovery --bench webhook
+
+bench-scale: control-plane
+	$(CARGO) bench --features sandbox --bench scale
 
 release:
 	$(CARGO) build --release $(WITH)

@@ -12,7 +12,8 @@ use tokio::{
 
 /// The namespace of all objects here.
 pub(crate) const NAMESPACE: &str = "stellar";
-const NAME: &str = "validator";
+/// The name of its node.
+pub(crate) const NAME: &str = "validator";
 
 /// The objects of one validator, as the API server stores them: defaults, managed fields and status included.
 #[derive(Clone, Debug)]

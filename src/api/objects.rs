@@ -1,21 +1,60 @@
 //! StatefulSets, pods and Services with only the fields that the core reads.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
         core::v1::{Pod, Service},
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time},
 };
 use kube::Resource;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+/// The metadata that somebody reads. Who manages which field is half of many objects, and is skipped unread.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanMetadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    creation_timestamp: Option<Time>,
+    deletion_timestamp: Option<Time>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
+    owner_references: Option<Vec<OwnerReference>>,
+}
+
+/// Reads metadata without who manages what.
+pub(super) fn lean_metadata<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<ObjectMeta, D::Error> {
+    let lean = LeanMetadata::deserialize(deserializer)?;
+    Ok(ObjectMeta {
+        name: lean.name,
+        namespace: lean.namespace,
+        uid: lean.uid,
+        resource_version: lean.resource_version,
+        generation: lean.generation,
+        creation_timestamp: lean.creation_timestamp,
+        deletion_timestamp: lean.deletion_timestamp,
+        labels: lean.labels,
+        annotations: lean.annotations,
+        owner_references: lean.owner_references,
+        ..ObjectMeta::default()
+    })
+}
 
 /// A StatefulSet.
 #[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
 #[resource(inherit = StatefulSet)]
 pub struct StatefulSetObject {
-    /// Standard metadata.
+    /// Standard metadata, without who manages what.
+    #[serde(deserialize_with = "lean_metadata")]
     pub metadata: ObjectMeta,
     /// What was asked for.
     #[serde(default)]
@@ -75,7 +114,8 @@ pub struct StatefulSetStatus {
 #[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
 #[resource(inherit = Pod)]
 pub struct PodObject {
-    /// Standard metadata.
+    /// Standard metadata, without who manages what.
+    #[serde(deserialize_with = "lean_metadata")]
     pub metadata: ObjectMeta,
     /// What was asked for; nothing of it is read.
     #[serde(default)]
@@ -161,7 +201,8 @@ pub struct PodCondition {
 #[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
 #[resource(inherit = Service)]
 pub struct ServiceObject {
-    /// Standard metadata.
+    /// Standard metadata, without who manages what.
+    #[serde(deserialize_with = "lean_metadata")]
     pub metadata: ObjectMeta,
     /// What was asked for.
     #[serde(default)]
@@ -202,4 +243,22 @@ pub struct ContainerPort {
     pub container_port: i64,
     /// `TCP` where absent.
     pub protocol: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_manages_which_field_is_not_read() {
+        let pod = json!({"metadata": {
+            "name": "a-0", "labels": {"app": "a"}, "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:status": {}}}],
+        }});
+        let pod: PodObject = serde_json::from_value(pod).unwrap();
+        assert_eq!(pod.metadata.name.as_deref(), Some("a-0"));
+        assert_eq!(pod.metadata.labels.unwrap()["app"], "a");
+        assert_eq!(pod.metadata.managed_fields, None);
+    }
 }

@@ -64,7 +64,8 @@ pub struct StellarNodeStatus {}
 #[derive(Clone, Debug, Default, Resource, Serialize, Deserialize)]
 #[resource(inherit = StellarNode)]
 pub struct StellarNodeObject {
-    /// Standard metadata.
+    /// Standard metadata, without who manages what.
+    #[serde(deserialize_with = "super::objects::lean_metadata")]
     pub metadata: ObjectMeta,
     /// Whatever stands there.
     #[serde(default)]

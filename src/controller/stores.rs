@@ -20,9 +20,12 @@ use crate::domain::{
 };
 
 /// Views by namespace and name.
+pub type Views<K, V> = BTreeMap<String, BTreeMap<K, Arc<V>>>;
+
+/// One kind's views.
 #[derive(Debug)]
 pub struct Store<K, V> {
-    views: RwLock<BTreeMap<String, BTreeMap<K, Arc<V>>>>,
+    views: RwLock<Views<K, V>>,
     /// Counts whoever could have changed something.
     writes: AtomicU64,
 }
@@ -97,23 +100,28 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         was_there
     }
 
+    /// Notes a view of a listing that is not complete yet. What is here already and equal is shared, so that a listing
+    /// anew takes no second room.
+    pub fn list(&self, listing: &mut Views<K, V>, namespace: String, name: K, view: V) {
+        let before = self.get(&namespace, &name);
+        let view = before
+            .filter(|before| **before == view)
+            .unwrap_or_else(|| Arc::new(view));
+        listing.entry(namespace).or_default().insert(name, view);
+    }
+
     /// Puts a complete listing in place of everything in `scope` (one namespace, or all); tells what namespaces
     /// that concerns.
-    pub fn replace(&self, scope: Option<&str>, listing: Vec<(String, K, V)>) -> BTreeSet<String> {
+    pub fn replace(&self, scope: Option<&str>, listing: Views<K, V>) -> BTreeSet<String> {
+        let mut concerned: BTreeSet<String> = listing.keys().cloned().collect();
         let mut views = self.write();
-        let mut concerned: BTreeSet<String> = match scope {
+        match scope {
             Some(namespace) => {
                 views.remove(namespace);
-                BTreeSet::from([namespace.to_owned()])
+                concerned.insert(namespace.to_owned());
+                views.extend(listing);
             }
-            None => std::mem::take(&mut *views).into_keys().collect(),
-        };
-        for (namespace, name, view) in listing {
-            concerned.insert(namespace.clone());
-            views
-                .entry(namespace)
-                .or_default()
-                .insert(name, Arc::new(view));
+            None => concerned.extend(std::mem::replace(&mut *views, listing).into_keys()),
         }
         self.written();
         concerned
@@ -147,13 +155,13 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
     }
 
     // A panic while a lock is held can leave no half-written view: each change is one map operation.
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, BTreeMap<K, Arc<V>>>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Views<K, V>> {
         self.views
             .read()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, BTreeMap<K, Arc<V>>>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Views<K, V>> {
         self.views
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -322,11 +330,28 @@ mod tests {
         let store = Store::<String, u8>::default();
         store.apply("one", "a".to_owned(), 1);
         store.apply("two", "b".to_owned(), 1);
-        let concerned = store.replace(Some("one"), vec![("one".to_owned(), "c".to_owned(), 1)]);
+        let mut listing = Views::default();
+        store.list(&mut listing, "one".to_owned(), "c".to_owned(), 1);
+        let concerned = store.replace(Some("one"), listing);
         assert_eq!(concerned, BTreeSet::from(["one".to_owned()]));
         assert_eq!(store.of("one").into_keys().collect::<Vec<_>>(), ["c"]);
         assert_eq!(store.of("two").len(), 1);
-        assert_eq!(store.replace(None, Vec::new()).len(), 2);
+        assert_eq!(store.replace(None, Views::default()).len(), 2);
+    }
+
+    #[test]
+    fn a_listing_anew_keeps_what_is_equal() {
+        let store = Store::<&str, u8>::default();
+        store.apply("one", "a", 1);
+        store.apply("one", "b", 1);
+        let before = store.of("one");
+        let mut listing = Views::default();
+        store.list(&mut listing, "one".to_owned(), "a", 1);
+        store.list(&mut listing, "one".to_owned(), "b", 2);
+        store.replace(None, listing);
+        let after = store.of("one");
+        assert!(Arc::ptr_eq(&before["a"], &after["a"]));
+        assert_eq!(*after["b"], 2);
     }
 
     #[test]
@@ -357,7 +382,9 @@ mod tests {
                 sets.delete("ns", &name());
             },
             &|| {
-                sets.replace(None, vec![("ns".to_owned(), name(), view("1"))]);
+                let mut listing = Views::default();
+                sets.list(&mut listing, "ns".to_owned(), name(), view("1"));
+                sets.replace(None, listing);
             },
             &|| {
                 stores.set_lacks_kind(None, true);

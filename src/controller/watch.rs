@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 use tracing::{debug, info, warn};
 
-use super::stores::{Store, Stores};
+use super::stores::{Store, Stores, Views};
 use crate::{
     api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names},
     domain::{
@@ -51,6 +51,10 @@ pub const WATCHED: [&str; 5] = [
     "configmaps",
     "services",
 ];
+
+/// Objects in one answer to a list. A page is in memory several times over while it is read, and what it takes is never
+/// given back: the library's 500 take more than ten thousand validators do.
+const PAGE_SIZE: u32 = 100;
 
 /// First wait after a watch failed; doubles up to [`RETRY_MAX`], and begins anew once one has worked.
 const RETRY_MIN: Duration = Duration::from_millis(800);
@@ -266,6 +270,7 @@ impl Watches<'_> {
             Arc::clone(self.dirty),
             scope.map(str::to_owned),
         );
+        let config = config.page_size(PAGE_SIZE);
         let mut filler = Filler {
             kind,
             scope,
@@ -274,7 +279,7 @@ impl Watches<'_> {
             metrics: Arc::clone(self.metrics),
             store,
             read,
-            listing: Vec::new(),
+            listing: Views::default(),
             was_full: false,
             outage: Outage::default(),
         };
@@ -306,7 +311,7 @@ struct Filler<O, K, V> {
     metrics: Arc<Metrics>,
     store: fn(&Stores) -> &Store<K, V>,
     read: fn(&O) -> Option<(K, V)>,
-    listing: Vec<(String, K, V)>,
+    listing: Views<K, V>,
     was_full: bool,
     outage: Outage,
 }
@@ -325,8 +330,9 @@ impl<O: ResourceExt, K: Ord + Clone, V: PartialEq> Filler<O, K, V> {
             Ok(Event::Init) => self.listing.clear(),
             Ok(Event::InitApply(object)) => {
                 let namespace = object.namespace().unwrap_or_default();
-                self.listing
-                    .extend((self.read)(&object).map(|(name, view)| (namespace, name, view)));
+                if let Some((name, view)) = (self.read)(&object) {
+                    store.list(&mut self.listing, namespace, name, view);
+                }
             }
             Ok(Event::InitDone) => {
                 let listing = std::mem::take(&mut self.listing);

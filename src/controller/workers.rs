@@ -1,4 +1,5 @@
-//! One worker a namespace: passes never overlap within one, and namespaces don't wait for each other.
+//! One worker a namespace: passes never overlap within one, and namespaces don't wait for each other, but where very
+//! many have something to do at once.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Notify, Semaphore},
+    task::JoinSet,
+    time::Instant,
+};
 use tracing::{debug, info};
 
 use super::{
@@ -18,6 +23,10 @@ use crate::domain::Moment;
 
 /// Bursts coalesce: the first change is written at once, later ones at most this often.
 const PASS_INTERVAL: Duration = Duration::from_millis(250);
+/// Passes that are under way at once. After a start all namespaces want theirs at the same time, and each holds a
+/// connection to the API server while it writes: many more than this would only wait there. One that gets no answer
+/// holds its place for as long as a request may take.
+const PASSES_MAX: usize = 32;
 /// First wait after a failed pass; doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(500);
 /// Longest wait after a failed pass.
@@ -73,6 +82,7 @@ fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
 async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
     let mut wakers: BTreeMap<String, Arc<Waker>> = BTreeMap::new();
     let mut workers: JoinSet<String> = JoinSet::new();
+    let room = Arc::new(Semaphore::new(PASSES_MAX));
     loop {
         let changed: Vec<(String, Instant)> = tokio::select! {
             biased;
@@ -91,6 +101,7 @@ async fn lead(context: &Arc<Context>, dirty: &Dirty, recheck: Duration) {
                     namespace,
                     Arc::clone(context),
                     Arc::clone(&waker),
+                    Arc::clone(&room),
                     recheck,
                 ));
                 waker
@@ -105,6 +116,7 @@ async fn work(
     namespace: String,
     context: Arc<Context>,
     waker: Arc<Waker>,
+    room: Arc<Semaphore>,
     recheck: Duration,
 ) -> String {
     let mut state = State::new(context.board.memory(&namespace));
@@ -112,11 +124,15 @@ async fn work(
     let mut last_failure = None;
     waker.notify.notified().await;
     loop {
+        // Nobody closes it; if somebody did, passes would go on without a limit.
+        let place = room.acquire().await.ok();
         state.passes += 1;
         state.changed_at = earlier(state.changed_at, waker.take());
         let started = Instant::now();
-        let result = reconcile(&namespace, &mut state, &context).await;
+        // Boxed, so that what a pass and its requests need is not kept by each namespace in between.
+        let result = Box::pin(reconcile(&namespace, &mut state, &context)).await;
         let took = started.elapsed();
+        drop(place);
         context.metrics.reconciled(&result, took);
         let wait = match &result {
             Ok(outcome) if outcome.is_empty => break,

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Memory, Moment, Policy,
-    membership::{Members, MembershipHash},
+    membership::{Lines, Members, MembershipHash},
     node::{Network, NodeName},
     peer::{PeerAddress, PeerPort},
     peer_list::Record,
@@ -84,9 +84,7 @@ impl NetworkState {
         if self.members.contains_key(name) {
             return self.hash.clone();
         }
-        let mut members = self.members.clone();
-        members.insert(name.clone(), port);
-        MembershipHash::of(&members)
+        Lines::of(&self.members).hash_with(name, port)
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{digest::short_sha256, node::NodeName, peer::PeerPort};
+use super::{digest::short_sha256_of, node::NodeName, peer::PeerPort};
 
 /// The members of one network of one namespace, each with its port.
 pub type Members = BTreeMap<NodeName, PeerPort>;
@@ -62,10 +62,11 @@ impl MembershipHash {
     }
 
     fn of_members<'a>(members: impl Iterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
-        let lines = members.map(|(name, port)| format!("{name}:{port}\n"));
-        let mut lines: Vec<String> = lines.collect();
-        lines.sort();
-        let hex = short_sha256(lines.concat().as_bytes(), 6);
+        Self::of_text(&[&Lines::of(members).text])
+    }
+
+    fn of_text(parts: &[&str]) -> Self {
+        let hex = short_sha256_of(parts, 6);
         Self(format!("{VERSION}{hex}"))
     }
 
@@ -88,6 +89,42 @@ impl MembershipHash {
     pub fn differs_from(&self, annotation: &str) -> bool {
         annotation.starts_with(VERSION) && annotation != self.0
     }
+}
+
+/// The sorted lines of a membership: what they and those of one newcomer come to, for many newcomers.
+#[derive(Clone, Debug)]
+pub struct Lines {
+    lines: Vec<String>,
+    /// All of them, one after the other.
+    text: String,
+}
+
+impl Lines {
+    /// The lines of these members.
+    #[must_use]
+    pub fn of<'a>(members: impl IntoIterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
+        let lines = members.into_iter().map(|(name, port)| line(name, *port));
+        let mut lines: Vec<String> = lines.collect();
+        lines.sort();
+        Self {
+            text: lines.concat(),
+            lines,
+        }
+    }
+
+    /// The hash of these members and one who is not among them.
+    #[must_use]
+    pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
+        let new = line(name, port);
+        let before = self.lines.partition_point(|it| *it < new);
+        let cut = self.lines[..before].iter().map(String::len).sum();
+        let (head, tail) = self.text.split_at(cut);
+        MembershipHash::of_text(&[head, &new, tail])
+    }
+}
+
+fn line(name: &NodeName, port: PeerPort) -> String {
+    format!("{name}:{port}\n")
 }
 
 impl fmt::Display for MembershipHash {
@@ -137,6 +174,17 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_newcomer_is_hashed_as_if_it_had_been_among_them(names in prop::collection::btree_set("[a-c.-]{1,3}", 1..8)) {
+            let all: Vec<_> = names.iter().map(|name| (name.as_str(), 11625)).collect();
+            for newcomer in &all {
+                let others: Vec<_> = all.iter().copied().filter(|it| it != newcomer).collect();
+                let (name, port) = (NodeName::new(newcomer.0).unwrap(), PeerPort::DEFAULT);
+                let hash = Lines::of(&members(&others)).hash_with(&name, port);
+                prop_assert_eq!(hash, MembershipHash::of(&members(&all)));
+            }
+        }
+
         #[test]
         fn a_membership_with_one_more_has_the_hash_of_all_of_them(ports in prop::collection::vec(1_i64..4, 1..5), port in 1_i64..4) {
             let names = ["a", "b", "c", "d"];

@@ -26,6 +26,9 @@ const QUEUE: usize = 4096;
 /// How long the same words about the same object count as one more of the same Event.
 const SERIES: Duration = Duration::from_mins(6);
 
+/// How many different words are remembered for that. Of thousands of namespaces each has its own: then they are told anew.
+const WORDS_MAX: usize = 256;
+
 /// Sends Events from a task of its own, so that no decision waits for them.
 #[derive(Clone, Debug)]
 pub struct Events {
@@ -57,6 +60,9 @@ impl Events {
             let mut recorders: BTreeMap<Option<String>, (Recorder, Instant)> = BTreeMap::new();
             while let Some((event, about)) = waiting.recv().await {
                 recorders.retain(|_, (_, used)| used.elapsed() < SERIES);
+                if recorders.len() >= WORDS_MAX {
+                    recorders.clear();
+                }
                 let recorder = || Recorder::new(client.clone(), reporter.clone());
                 let (recorder, used) = recorders
                     .entry(event.note.clone())

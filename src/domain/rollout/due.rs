@@ -1,10 +1,12 @@
 //! Who is due for a restart, and why.
 
+use std::cell::LazyCell;
+
 use super::{Scene, Stale, nodes_of, pace::Pace};
 use crate::domain::{
     discovery::NetworkState,
     injection::Parts,
-    membership::MembershipHash,
+    membership::{Lines, MembershipHash},
     node::NodeName,
     notes::{Restart, Restarts},
     survey::Candidate,
@@ -42,18 +44,20 @@ impl Due<'_> {
 /// The validators of a network that are due, in the order in which they go: first those that are down anyway, then
 /// what is half done, then by name.
 pub(super) fn due<'a>(scene: Scene<'a>, state: &'a NetworkState, pace: &Pace<'a>) -> Vec<Due<'a>> {
+    // Each newcomer has a hash of its own, and of a cold network all are newcomers.
+    let lines = LazyCell::new(|| Lines::of(&state.members));
     let mut due: Vec<Due<'a>> = nodes_of(scene.survey, state)
         .filter_map(|(name, node)| {
-            let hash = match node.member_port() {
-                Some(port) => state.hash_with(name, port),
-                None => state.hash.clone(),
-            };
+            let hash = LazyCell::new(|| match node.member_port() {
+                Some(port) if !state.members.contains_key(name) => lines.hash_with(name, port),
+                _ => state.hash.clone(),
+            });
             Some(Due {
                 reason: stale(scene, state, pace, name, node, &hash)?,
                 is_free: pace.is_down_for_long(name),
                 name,
                 node,
-                hash,
+                hash: hash.clone(),
             })
         })
         .collect();
@@ -68,7 +72,7 @@ fn stale(
     pace: &Pace<'_>,
     name: &NodeName,
     node: &Candidate,
-    hash: &MembershipHash,
+    hash: &LazyCell<MembershipHash, impl FnOnce() -> MembershipHash>,
 ) -> Option<Stale> {
     let is_member = state.members.contains_key(name);
     // Who was never Ready is no member, and is only helped where it doesn't come up.

@@ -91,7 +91,7 @@ impl Recorder {
             .with_state(self.clone());
         tokio::spawn(serve(
             listener,
-            Some(Arc::new(server_config(certificates))),
+            Some(Arc::new(server_config(certificates, None))),
             app,
             ConnectionLimits::default(),
             ConnectionStats::default(),

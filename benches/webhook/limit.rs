@@ -42,7 +42,7 @@ pub(crate) fn run(mut arguments: impl Iterator<Item = String>) {
         let listener = TcpListener::bind(address).await;
         let _ = serve(
             listener.expect("the address was free"),
-            Some(Arc::new(server_config(certificates))),
+            Some(Arc::new(server_config(certificates, None))),
             app,
             ConnectionLimits::default(),
             ConnectionStats::default(),

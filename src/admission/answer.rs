@@ -82,6 +82,10 @@ impl Answer {
 
     /// The body of the response.
     #[must_use]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "nothing in an answer can fail to serialize"
+    )]
     pub fn to_body(&self) -> Vec<u8> {
         let patch = self
             .response

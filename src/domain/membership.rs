@@ -16,10 +16,11 @@ pub struct MembershipHash(String);
 
 const VERSION: &str = "v1:";
 
-/// The members of a network and their hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The members of a network and their hash, for many who ask.
+#[derive(Clone, Debug)]
 pub struct Membership {
     members: Members,
+    lines: Lines,
     hash: MembershipHash,
 }
 
@@ -27,18 +28,26 @@ impl Membership {
     /// Of these members.
     #[must_use]
     pub fn of(members: Members) -> Self {
-        let hash = MembershipHash::of(&members);
-        Self { members, hash }
+        let lines = Lines::of(&members);
+        let hash = lines.hash();
+        Self {
+            members,
+            lines,
+            hash,
+        }
     }
 
     /// The hash once this node is one of them, on this port.
     #[must_use]
     pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
-        if self.members.get(name) == Some(&port) {
-            return self.hash.clone();
+        match self.members.get(name) {
+            Some(present) if *present == port => self.hash.clone(),
+            Some(_) => {
+                let others = self.members.iter().filter(|(other, _)| *other != name);
+                Lines::of(others.chain([(name, &port)])).hash()
+            }
+            None => self.lines.hash_with(name, port),
         }
-        let others = self.members.iter().filter(|(other, _)| *other != name);
-        MembershipHash::of_members(others.chain([(name, &port)]))
     }
 
     /// The hash as it is.
@@ -58,11 +67,7 @@ impl MembershipHash {
     /// The hash of these members.
     #[must_use]
     pub fn of(members: &Members) -> Self {
-        Self::of_members(members.iter())
-    }
-
-    fn of_members<'a>(members: impl Iterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
-        Self::of_text(&[&Lines::of(members).text])
+        Lines::of(members).hash()
     }
 
     fn of_text(parts: &[&str]) -> Self {
@@ -110,6 +115,12 @@ impl Lines {
             text: lines.concat(),
             lines,
         }
+    }
+
+    /// The hash of these members.
+    #[must_use]
+    pub fn hash(&self) -> MembershipHash {
+        MembershipHash::of_text(&[&self.text])
     }
 
     /// The hash of these members and one who is not among them.

@@ -193,19 +193,35 @@ impl ControlPlane {
     pub(crate) async fn start_api_server(&self) -> Result<(), StartError> {
         let settings = &self.settings;
         self.spawn("kube-apiserver", &settings.api_server_flags())?;
+        self.until_ready().await?;
         let client = self.client_for(User::Admin).await;
-        let ready = async || {
-            let request = http::Request::get("/readyz").body(Vec::new());
-            let request = request.expect("the path is valid");
-            client.request_text(request).await.is_ok()
-        };
-        self.until("ready: the API server", ready).await?;
         let flags = settings.controller_manager_flags();
         self.spawn("kube-controller-manager", &flags)?;
         self.spawn("kube-scheduler", &settings.scheduler_flags())?;
         settings.write_stages(self.kwok_runs.fetch_add(1, Ordering::Relaxed))?;
         fixtures::release_nodes(&client).await?;
         self.spawn("kwok", &settings.kwok_flags())
+    }
+
+    /// Kills etcd alone, as a crash does. For private instances.
+    pub(crate) fn stop_etcd(&self) {
+        self.lock().retain(|process| process.name != "etcd");
+    }
+
+    /// Brings it back with the same data, and waits until the API server has found it.
+    pub(crate) async fn start_etcd(&self) -> Result<(), StartError> {
+        self.spawn("etcd", &self.settings.etcd_flags())?;
+        self.until_ready().await
+    }
+
+    async fn until_ready(&self) -> Result<(), StartError> {
+        let client = self.client_for(User::Admin).await;
+        let ready = async || {
+            let request = http::Request::get("/readyz").body(Vec::new());
+            let request = request.expect("the path is valid");
+            client.request_text(request).await.is_ok()
+        };
+        self.until("ready: the API server", ready).await
     }
 
     async fn start_once(bin_dir: &Path, data_dir: &Path) -> Result<Self, StartError> {

@@ -3,6 +3,7 @@
 pub(crate) mod control_plane;
 mod helm;
 mod restricted;
+mod soak;
 
 use std::{
     net::TcpListener,

@@ -144,12 +144,23 @@ impl ControlPlane {
 
     /// A client that works until the calling test's runtime ends.
     pub(crate) async fn client_for(&self, user: User) -> Client {
+        let config = self.config_for(user).await;
+        Client::try_from(config).expect("its certificate authority is readable")
+    }
+
+    /// The same that sends each request once, whatever the answer.
+    pub(crate) async fn client_that_tries_once(&self, user: User) -> Client {
+        let mut config = self.config_for(user).await;
+        config.default_retry = false;
+        Client::try_from(config).expect("its certificate authority is readable")
+    }
+
+    async fn config_for(&self, user: User) -> Config {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig_for(user));
         let kubeconfig = kubeconfig.expect("the rig wrote this file");
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let config = config.expect("the rig wrote its content");
-        Client::try_from(config).expect("its certificate authority is readable")
+        config.expect("the rig wrote its content")
     }
 
     /// `kubectl` as a user, for a test to add arguments to.

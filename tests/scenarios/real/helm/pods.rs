@@ -295,7 +295,7 @@ impl Pod {
         answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let process = self.process.lock().expect("nobody panicked");
         process.as_ref().map(Process::log_text).unwrap_or_default()
     }

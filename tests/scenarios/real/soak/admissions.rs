@@ -1,6 +1,7 @@
 //! Writes for a try, many a second, each of which our webhook has to answer.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +11,7 @@ use std::{
 
 use kube::Client;
 use serde_json::{Value, json};
-use stellar_peers::{api::names, sandbox::fixtures};
+use stellar_peers::{api::names, observe, sandbox::fixtures};
 use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior},
@@ -23,6 +24,8 @@ use super::{
 
 /// A write without an answer for this long has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two attempts where the API server has no time.
+const AGAIN: Duration = Duration::from_millis(100);
 /// As many are under way at once at most.
 const WRITERS: u32 = 10;
 
@@ -125,32 +128,65 @@ impl Admissions {
     }
 }
 
+/// Why a write did not go well.
+#[derive(Debug)]
+enum Failure {
+    /// The API server has no time, or doesn't know a kind yet: nothing was asked of our webhook, and any client comes
+    /// again.
+    Busy,
+    Told(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Busy => f.write_str("the API server had no time"),
+            Self::Told(what) => f.write_str(what),
+        }
+    }
+}
+
+impl From<kube::Error> for Failure {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status)
+                if [429, 503].contains(&status.code) && !status.message.contains("webhook") =>
+            {
+                Self::Busy
+            }
+            error => Self::Told(observe::error_chain(&error)),
+        }
+    }
+}
+
 impl Shared {
     async fn try_one(&self) {
         let number = self.tried.fetch_add(1, Ordering::Relaxed);
         let kind = ROUND[number % ROUND.len()];
         let (namespace, set) = &self.targets[number / ROUND.len() % self.targets.len()];
+        let first = Instant::now();
         let mut was_cut_off = false;
         loop {
             let began = Instant::now();
             let written = tokio::time::timeout(PATIENCE, self.write(kind, namespace, set, number));
-            let written = written
-                .await
-                .unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
-            let Err(error) = written else { return };
-            match self.interruptions.excuse(began, Instant::now()) {
-                Some(Excuse::NoApiServer) => {
+            let late = || Failure::Told(format!("no answer within {PATIENCE:?}"));
+            let Err(failure) = written.await.unwrap_or_else(|_| Err(late())) else {
+                return;
+            };
+            match (self.interruptions.excuse(began, Instant::now()), failure) {
+                (Some(Excuse::NoApiServer), _) => {
                     self.without_api_server.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
-                Some(Excuse::Killed)
+                (_, Failure::Busy) if first.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
+                (Some(Excuse::Killed), Failure::Told(error))
                     if !was_cut_off && error.contains("failed calling webhook") =>
                 {
                     was_cut_off = true;
                     self.cut_off.fetch_add(1, Ordering::Relaxed);
                 }
-                _ => {
-                    let fault = format!("an admission failed ({kind:?} in {namespace}): {error}");
+                (_, failure) => {
+                    let fault = format!("an admission failed ({kind:?} in {namespace}): {failure}");
                     return self.log.fault(&fault);
                 }
             }
@@ -163,7 +199,7 @@ impl Shared {
         namespace: &str,
         set: &str,
         number: usize,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let sets = format!("/apis/apps/v1/namespaces/{namespace}/statefulsets");
         let nodes = format!("/apis/stellar.org/v1alpha1/namespaces/{namespace}/stellarnodes");
         let node = |port: Value| {
@@ -172,37 +208,38 @@ impl Shared {
             json_patch::merge(&mut node["spec"], &port);
             node
         };
+        let unless = |is_right: bool, told: String| {
+            if is_right {
+                Ok(())
+            } else {
+                Err(Failure::Told(told))
+            }
+        };
         match kind {
             Kind::NewSet => {
                 let set = fixtures::chart_stateful_set(namespace, "a-try");
-                let written = self
-                    .send("POST", &sets, &set)
-                    .await
-                    .map_err(|it| it.to_string())?;
+                let written = self.send("POST", &sets, &set).await?;
                 let volumes = written["spec"]["template"]["spec"]["volumes"].as_array();
                 let is_ours = |it: &Value| it["name"] == names::STELLAR_PEERS;
-                let injected = volumes.is_some_and(|it| it.iter().any(is_ours));
-                injected
-                    .then_some(())
-                    .ok_or_else(|| "it was not injected".to_owned())
+                unless(
+                    volumes.is_some_and(|it| it.iter().any(is_ours)),
+                    "it was not injected".to_owned(),
+                )
             }
             Kind::OldSet => {
                 let patch = json!({"metadata": {"annotations": {"a-try": number.to_string()}}});
-                let written = self.send("PATCH", &format!("{sets}/{set}"), &patch).await;
-                written.map(drop).map_err(|it| it.to_string())
+                self.send("PATCH", &format!("{sets}/{set}"), &patch).await?;
+                Ok(())
             }
             Kind::NewNode => {
-                let written = self.send("POST", &nodes, &node(Value::Null)).await;
-                let port =
-                    &written.map_err(|it| it.to_string())?["spec"]["validatorConfig"]["peerPort"];
-                (*port == 11625)
-                    .then_some(())
-                    .ok_or_else(|| format!("its port is {port}"))
+                let written = self.send("POST", &nodes, &node(Value::Null)).await?;
+                let port = &written["spec"]["validatorConfig"]["peerPort"];
+                unless(*port == 11625, format!("its port is {port}"))
             }
             Kind::WrongPort => match self.send("POST", &nodes, &node(json!(70_000))).await {
-                Ok(_) => Err("a port that there isn't was taken".to_owned()),
+                Ok(_) => unless(false, "a port that there isn't was taken".to_owned()),
                 Err(kube::Error::Api(status)) if status.message.contains("peerPort") => Ok(()),
-                Err(error) => Err(error.to_string()),
+                Err(error) => Err(error.into()),
             },
         }
     }

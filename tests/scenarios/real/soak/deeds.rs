@@ -16,7 +16,7 @@ use crate::real::{control_plane::eventually, helm::Installation, http};
 /// Between two deeds.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(800), Duration::from_secs(4));
 /// Between the end of one blow at the control plane, or at us, and the next.
-const CALM: (Duration, Duration) = (Duration::from_secs(25), Duration::from_secs(60));
+const CALM: (Duration, Duration) = (Duration::from_secs(25), Duration::from_mins(1));
 /// How long the API server or etcd is away; it starts for some seconds more. A certificate is renewed in time where
 /// nobody is hindered for longer than a ninth of its life.
 const OUTAGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(8));

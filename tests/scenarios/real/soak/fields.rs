@@ -65,7 +65,7 @@ impl Field {
             Writer::Applies => world.start_operator(WriteMode::Apply).await,
             Writer::Replaces => world.start_operator(WriteMode::Replace).await,
             Writer::Puts => {
-                releases = Some(Releases::start(world.client.clone(), &world.namespace))
+                releases = Some(Releases::start(world.client.clone(), &world.namespace));
             }
         }
         let mut field = Self {

@@ -241,3 +241,6 @@ fn hashes(record: &Record) -> BTreeMap<String, String> {
     });
     with_hash.collect()
 }
+
+#[cfg(test)]
+mod tests;

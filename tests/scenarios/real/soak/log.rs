@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// How many deeds a fault is told with.
 const DEEDS_TOLD: usize = 15;
+/// How many faults are told. One that comes fifty times a second is known by then; the file has all.
+const FAULTS_TOLD: usize = 10;
 
 /// The log of one soak.
 #[derive(Debug)]
@@ -25,7 +27,9 @@ pub(super) struct Log {
 struct Kept {
     file: File,
     deeds: Vec<String>,
-    faults: Vec<String>,
+    faults: usize,
+    /// The first of them, each with the deeds before it.
+    told: Vec<String>,
 }
 
 impl Log {
@@ -34,7 +38,8 @@ impl Log {
         let kept = Kept {
             file,
             deeds: Vec::new(),
-            faults: Vec::new(),
+            faults: 0,
+            told: Vec::new(),
         };
         Self {
             began: Instant::now(),
@@ -59,22 +64,31 @@ impl Log {
     pub(super) fn fault(&self, what: &str) {
         let line = self.line(&format!("FAULT: {what}"));
         let mut kept = self.lock();
+        writeln!(kept.file, "{line}").expect("the file is writable");
+        kept.faults += 1;
+        if kept.faults > FAULTS_TOLD {
+            return;
+        }
         let deeds = &kept.deeds[kept.deeds.len().saturating_sub(DEEDS_TOLD)..];
         let mut told = format!("{line}\nthe last deeds before it:\n");
         for deed in deeds {
             writeln!(told, "  {deed}").expect("text takes text");
         }
         eprintln!("{told}");
-        writeln!(kept.file, "{line}").expect("the file is writable");
-        kept.faults.push(told);
+        kept.told.push(told);
     }
 
-    pub(super) fn faults(&self) -> Vec<String> {
-        self.lock().faults.clone()
+    pub(super) fn faults(&self) -> usize {
+        self.lock().faults
+    }
+
+    /// The first of them, with the deeds before each.
+    pub(super) fn told(&self) -> Vec<String> {
+        self.lock().told.clone()
     }
 
     pub(super) fn is_clean(&self) -> bool {
-        self.lock().faults.is_empty()
+        self.lock().faults == 0
     }
 
     pub(super) fn deeds(&self) -> usize {

@@ -55,6 +55,13 @@ pub(super) async fn comes(director: &mut Director) {
     log.deed("At rest nobody is restarted and nothing is written");
     let denied = never_allowed(&requests);
     assert!(denied.is_empty(), "our account has no right to {denied:?}");
+    for replica in director.installation.replicas() {
+        assert!(
+            !replica.log().contains("panicked at"),
+            "a replica panicked:\n{}",
+            replica.log()
+        );
+    }
     for field in fields {
         field.world.no_ready_pod_was_deleted();
     }

@@ -95,6 +95,14 @@ impl Samples {
         })
     }
 
+    /// Whether any replica took a certificate into use while it was looked at.
+    pub(super) fn saw_a_renewal(&self) -> bool {
+        let mut lives = self.lives.iter();
+        lives.any(|(_, life)| {
+            life.first().map(|it| it.certificates) < life.last().map(|it| it.certificates)
+        })
+    }
+
     /// What grew that must not.
     pub(super) fn judge(&self, whole: Duration) -> Vec<String> {
         let mut faults = Vec::new();
@@ -230,7 +238,7 @@ fn is_judged(life: &[Sample], whole: Duration) -> bool {
     let (Some(first), Some(last)) = (life.first(), life.last()) else {
         return false;
     };
-    life.len() >= LEAST_SAMPLES && last.at - first.at >= whole.mul_f64(SHARE_JUDGED)
+    life.len() >= LEAST_SAMPLES && last.at.saturating_sub(first.at) >= whole.mul_f64(SHARE_JUDGED)
 }
 
 /// Of the second fifth, and of the last.

@@ -45,6 +45,8 @@ pub(super) struct Director {
     pub(super) log: Arc<Log>,
     random: Random,
     next_blow: Instant,
+    /// Nobody is killed in the second half: whoever leads then is looked at for as long.
+    kills_until: Instant,
     blows: Vec<Blow>,
     /// Pods that are to be Ready again: when, in which field, and whose.
     not_ready: Vec<(Instant, usize, String)>,
@@ -67,6 +69,7 @@ impl Director {
             interruptions: Arc::clone(interruptions),
             log: Arc::clone(log),
             next_blow: Instant::now() + random.time(CALM.0, CALM.1),
+            kills_until: Instant::now(),
             random,
             blows: Vec::new(),
             not_ready: Vec::new(),
@@ -77,6 +80,8 @@ impl Director {
 
     /// Does things until then, or until something is wrong.
     pub(super) async fn act_until(&mut self, end: Instant) {
+        let begin = Instant::now();
+        self.kills_until = begin + end.saturating_duration_since(begin) / 2;
         while Instant::now() < end && self.log.is_clean() {
             tokio::time::sleep(self.random.time(PAUSE.0, PAUSE.1)).await;
             self.let_be_ready(false).await;
@@ -175,7 +180,8 @@ impl Director {
         let blow = self.random.take(&mut blows);
         self.blows = blows;
         match blow {
-            Some(Blow::Leader) => self.kill_the_leader().await,
+            Some(Blow::Leader) if Instant::now() < self.kills_until => self.kill_the_leader().await,
+            Some(Blow::Leader) => self.take_away(Blow::ApiServer).await,
             Some(blow) => self.take_away(blow).await,
             None => {}
         }

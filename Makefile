@@ -25,7 +25,7 @@ FUZZ_TARGETS = review pairs stellar_node core_config quorum_set record
 FUZZ_FLAGS = --cfg fuzzing -Cpasses=sancov-module -Ccodegen-units=1 $(addprefix -Cllvm-args=-sanitizer-coverage-, \
 	level=4 inline-8bit-counters pc-table trace-compares)
 
-.PHONY: help demo test test-hermetic test-otel sim mutants fuzz e2e page control-plane chart generate lint deny bench bench-scale release static image dist
+.PHONY: help demo test test-hermetic test-otel sim mutants fuzz e2e soak page control-plane chart generate lint deny bench bench-scale release static image dist
 
 help:
 	@echo 'make demo           the whole product on an in-memory cluster, in seconds (KEEP=1 keeps it running)'
@@ -36,6 +36,7 @@ help:
 	@echo 'make sim SEEDS=n    clusters in which everything goes wrong, drawn from n seeds; SEED=n tells one of them'
 	@echo 'make fuzz           arbitrary bytes through whatever reads them, FUZZ_SECONDS=60 each; FUZZ_TARGETS=name one of them'
 	@echo 'make e2e            the scenarios on a real kube-apiserver, built from Go modules'
+	@echo 'make soak MINUTES=n  everything at once on a real API server for so long: churn, kills, outages, admissions; SOAK_SEED=n repeats'
 	@echo 'make page           the status page in a headless Chromium; UPDATE=1 takes the pictures in docs/images anew'
 	@echo 'make chart          the chart: lint, values, registration, rights; helm upgrades and rollbacks on a real API server'
 	@echo 'make generate       writes what is made from the code: webhook-config, the StellarNode kind, the table of values'
@@ -78,7 +79,12 @@ control-plane:
 	tests/control-plane/build.sh $(CONTROL_PLANE)
 
 e2e: control-plane page
-	tests/progress.sh $(CARGO) test --features sandbox --test scenarios -- --ignored --test-threads=$(E2E_THREADS)
+	tests/progress.sh $(CARGO) test --features sandbox --test scenarios -- --ignored --skip soak:: --test-threads=$(E2E_THREADS)
+
+# Not a story, and so no part of `make test`. What was done and seen stands in target/soak.
+soak: control-plane
+	SOAK_MINUTES=$(or $(MINUTES),30) SOAK_SEED=$(SOAK_SEED) $(CARGO) test --quiet --features sandbox --test scenarios -- \
+		--ignored --exact --nocapture real::soak::everything_at_once
 
 # Without Chromium, and without the right to install it, it says so and passes.
 page:

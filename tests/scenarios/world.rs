@@ -579,7 +579,7 @@ impl World {
         refused.cloned().collect()
     }
 
-    fn no_ready_pod_was_deleted(&self) {
+    pub(crate) fn no_ready_pod_was_deleted(&self) {
         let deleted = self.our_pod_deletions();
         for pod in &deleted {
             let node = pod.rsplit_once('-').map_or(pod.as_str(), |(node, _)| node);

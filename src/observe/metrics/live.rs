@@ -82,6 +82,15 @@ impl Collector for Live {
             MetricType::Gauge,
             sizes.map(|(kind, size)| (vec![("kind", *kind)], as_count(*size))),
         )?;
+        // Whoever reads this does so in a task of the runtime that it is about.
+        let runtime = tokio::runtime::Handle::try_current().ok();
+        samples(
+            &mut encoder,
+            "tasks",
+            "Tasks that have begun and not ended",
+            MetricType::Gauge,
+            runtime.map(|it| (vec![], as_count(it.metrics().num_alive_tasks()))),
+        )?;
         samples(
             &mut encoder,
             "build_info",

@@ -149,12 +149,23 @@ impl ControlPlane {
 
     /// A client that works until the calling test's runtime ends.
     pub(crate) async fn client_for(&self, user: User) -> Client {
+        let config = self.config_for(user).await;
+        Client::try_from(config).expect("its certificate authority is readable")
+    }
+
+    /// The same that sends each request once, whatever the answer.
+    pub(crate) async fn client_that_tries_once(&self, user: User) -> Client {
+        let mut config = self.config_for(user).await;
+        config.default_retry = false;
+        Client::try_from(config).expect("its certificate authority is readable")
+    }
+
+    async fn config_for(&self, user: User) -> Config {
         let kubeconfig = Kubeconfig::read_from(self.kubeconfig_for(user));
         let kubeconfig = kubeconfig.expect("the rig wrote this file");
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        let config = config.expect("the rig wrote its content");
-        Client::try_from(config).expect("its certificate authority is readable")
+        config.expect("the rig wrote its content")
     }
 
     /// `kubectl` as a user, for a test to add arguments to.
@@ -198,19 +209,35 @@ impl ControlPlane {
     pub(crate) async fn start_api_server(&self) -> Result<(), StartError> {
         let settings = &self.settings;
         self.spawn("kube-apiserver", &settings.api_server_flags())?;
+        self.until_ready().await?;
         let client = self.client_for(User::Admin).await;
-        let ready = async || {
-            let request = http::Request::get("/readyz").body(Vec::new());
-            let request = request.expect("the path is valid");
-            client.request_text(request).await.is_ok()
-        };
-        self.until("ready: the API server", ready).await?;
         let flags = settings.controller_manager_flags();
         self.spawn("kube-controller-manager", &flags)?;
         self.spawn("kube-scheduler", &settings.scheduler_flags())?;
         settings.write_stages(self.kwok_runs.fetch_add(1, Ordering::Relaxed))?;
         fixtures::release_nodes(&client).await?;
         self.spawn("kwok", &settings.kwok_flags())
+    }
+
+    /// Kills etcd alone, as a crash does. For private instances.
+    pub(crate) fn stop_etcd(&self) {
+        self.lock().retain(|process| process.name != "etcd");
+    }
+
+    /// Brings it back with the same data, and waits until the API server has found it.
+    pub(crate) async fn start_etcd(&self) -> Result<(), StartError> {
+        self.spawn("etcd", &self.settings.etcd_flags())?;
+        self.until_ready().await
+    }
+
+    async fn until_ready(&self) -> Result<(), StartError> {
+        let client = self.client_for(User::Admin).await;
+        let ready = async || {
+            let request = http::Request::get("/readyz").body(Vec::new());
+            let request = request.expect("the path is valid");
+            client.request_text(request).await.is_ok()
+        };
+        self.until("ready: the API server", ready).await
     }
 
     async fn start_once(bin_dir: &Path, data_dir: &Path) -> Result<Self, StartError> {

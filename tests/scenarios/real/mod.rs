@@ -4,6 +4,7 @@ mod callers;
 pub(crate) mod control_plane;
 mod helm;
 mod restricted;
+mod soak;
 
 use std::{
     net::TcpListener,

@@ -136,7 +136,11 @@ impl ControlPlane {
         let accounts =
             Api::<ServiceAccount>::namespaced(self.client_for(User::Admin).await, namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec::default(),
+            spec: TokenRequestSpec {
+                // A soak may take longer than the hour that is given otherwise.
+                expiration_seconds: Some(86_400),
+                ..TokenRequestSpec::default()
+            },
             ..TokenRequest::default()
         };
         let answer = accounts

@@ -64,6 +64,11 @@ impl Process {
         Ok(Self { name, child, log })
     }
 
+    /// Its number, by which `/proc` knows it.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// How it ended, if it did.
     pub(crate) fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()

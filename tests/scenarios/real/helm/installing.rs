@@ -203,7 +203,7 @@ where
 
 impl Installation {
     /// A StatefulSet that opts in gets our parts when it is created: by the API server's call through the Service.
-    pub(super) async fn injects(&self, namespace: &str) {
+    pub(crate) async fn injects(&self, namespace: &str) {
         eventually("what is created is injected", SOON, async || {
             self.injected(namespace)
                 .await

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, sync::MutexGuard};
 
-use self::pods::Pod;
+pub(crate) use self::pods::Pod;
 use super::control_plane::{AuditEntry, ControlPlane, User, create};
 use crate::ours::Pace;
 

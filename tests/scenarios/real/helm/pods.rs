@@ -85,6 +85,30 @@ impl Installation {
         }
     }
 
+    /// Kills a replica as by kill -9. It is out of the Service at once: a kubelet sees its container end. What it was
+    /// answering just then nobody answers.
+    pub(crate) async fn kill(&self, pod: &Arc<Pod>) {
+        self.lock().retain(|other| !Arc::ptr_eq(other, pod));
+        self.put_behind_service().await;
+        drop(pod.process.lock().expect("nobody panicked").take());
+    }
+
+    /// Starts one more replica as the Deployment has it, and puts it behind the Service once it is ready.
+    pub(crate) async fn start_another(&self) {
+        let deployments = Api::<Deployment>::namespaced(self.admin.clone(), self.namespace);
+        let deployment = deployments.get(RELEASE).await;
+        let spec = deployment.expect("the chart has a Deployment").spec;
+        let template = spec.and_then(|it| it.template.spec);
+        let pod = Arc::new(self.start(&template.expect("it has pods")).await);
+        eventually("a new replica is ready", PATIENCE, async || {
+            pod.assert_runs();
+            pod.is_ready().await
+        })
+        .await;
+        self.lock().push(pod);
+        self.put_behind_service().await;
+    }
+
     /// The Secrets that replicas have mounted, anew: as the kubelet does within a minute.
     pub(crate) async fn refresh_mounts(&self) {
         for mount in self.replicas().iter().flat_map(|pod| &pod.mounts) {
@@ -244,16 +268,26 @@ impl Pod {
     /// # Panics
     /// Where it has ended by itself, with the end of its log.
     fn assert_runs(&self) {
-        let mut process = self.process.lock().expect("nobody panicked");
-        let Some(process) = process.as_mut() else {
-            return;
-        };
-        let ended = process.ended().expect("it is our child");
+        let end = self.end();
         assert!(
-            ended.is_none(),
-            "a replica ended with {ended:?}:\n{}",
-            process.log_tail()
+            end.is_none(),
+            "a replica ended with {}",
+            end.unwrap_or_default()
         );
+    }
+
+    /// How it ended, where it did so by itself, with the end of its log.
+    pub(crate) fn end(&self) -> Option<String> {
+        let mut process = self.process.lock().expect("nobody panicked");
+        let process = process.as_mut()?;
+        let end = process.ended().expect("it is our child")?;
+        Some(format!("{end}:\n{}", process.log_tail()))
+    }
+
+    /// While it runs.
+    pub(crate) fn process_id(&self) -> Option<u32> {
+        let process = self.process.lock().expect("nobody panicked");
+        process.as_ref().map(Process::id)
     }
 
     async fn is_ready(&self) -> bool {
@@ -261,7 +295,7 @@ impl Pod {
         answer.is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let process = self.process.lock().expect("nobody panicked");
         process.as_ref().map(Process::log_text).unwrap_or_default()
     }

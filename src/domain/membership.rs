@@ -186,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_newcomer_is_hashed_as_if_it_had_been_among_them(names in prop::collection::btree_set("[a-c.-]{1,3}", 1..8)) {
+        fn a_newcomer_is_hashed_as_if_it_had_been_among_them(names in prop::collection::btree_set("[a-c]([.-]?[a-c]){0,2}", 1..8)) {
             let all: Vec<_> = names.iter().map(|name| (name.as_str(), 11625)).collect();
             for newcomer in &all {
                 let others: Vec<_> = all.iter().copied().filter(|it| it != newcomer).collect();

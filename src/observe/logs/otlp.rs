@@ -117,7 +117,10 @@ impl HttpClient for Sender {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        collections::BTreeSet,
+        sync::{Arc, Mutex},
+    };
 
     use axum::{Router, extract::State, routing::post};
     use serde_json::json;

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    parts::is_our_mount,
     rendering::is_foreign_volume,
     template::{Template, list, mounts, text},
 };
@@ -161,7 +162,8 @@ fn mount_of<'a>(core: &'a Value, path: &str) -> Result<(&'a Value, String), Cann
     let below = |mount: &'a Value| {
         let at = text(mount, "mountPath")?.trim_end_matches('/');
         let rest = path.strip_prefix(at)?;
-        let is_ours = text(mount, "name") == Some(names::CONFIG_VOLUME);
+        // The list is nobody's configuration, though a path below it may be named.
+        let is_ours = text(mount, "name") == Some(names::CONFIG_VOLUME) || is_our_mount(mount);
         (!is_ours && (rest.is_empty() || rest.starts_with('/'))).then_some((mount, rest))
     };
     let innermost = mounts(core).filter_map(below).min_by_key(|it| it.1.len());

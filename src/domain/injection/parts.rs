@@ -61,7 +61,7 @@ fn is_our_volume(volume: &Value) -> bool {
         && volume.get("configMap").and_then(|it| text(it, "name")) == Some(STELLAR_PEERS)
 }
 
-fn is_our_mount(mount: &Value) -> bool {
+pub(super) fn is_our_mount(mount: &Value) -> bool {
     text(mount, "name") == Some(STELLAR_PEERS) && text(mount, "mountPath") == Some(MOUNT_PATH)
 }
 

@@ -656,3 +656,18 @@ fn a_port_of_our_name_without_a_number_gets_one() {
         json!({"name": "stellar-peers", "containerPort": 11625})
     );
 }
+
+/// Found by fuzzing: the mount of the list was taken for the one that brings a configuration below it.
+#[test]
+fn the_list_itself_brings_no_configuration() {
+    let mut object = plain("core:1");
+    let below = format!("{}/config/stellar-core.cfg", names::MOUNT_PATH);
+    object["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["run", "--conf", below]);
+    let once = created(&object);
+    assert_eq!(
+        template(&once)["spec"].get("initContainers"),
+        None,
+        "it is from no volume"
+    );
+    assert_eq!(created(&once), once);
+}

@@ -39,7 +39,7 @@ pub(crate) const NAMESPACE: &str = "peers";
 const SECRET: &str = "stellar-peers-tls";
 
 /// What tests make and take away themselves, what ends by itself, and what is only another view of a definition.
-const PASSING_KINDS: [&str; 3] = ["events", "namespaces", "apiservices"];
+const PASSING_KINDS: [&str; 4] = ["events", "namespaces", "apiservices", "persistentvolumes"];
 
 pub(crate) fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/stellar-peers")

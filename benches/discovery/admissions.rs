@@ -7,9 +7,10 @@ use stellar_peers::{admission::review::Admitter, domain::Policy};
 use crate::{
     cluster::VALIDATORS,
     figures::{Samples, row_and, title},
-    namespace::{Namespace, filled},
+    namespace::Namespace,
     reviews::bodies,
     validator::Validator,
+    views::filled,
 };
 
 /// For each row.

@@ -34,6 +34,8 @@ mod served;
 #[expect(dead_code, reason = "only the test of instructions hands it on")]
 #[path = "../shared/validator.rs"]
 mod validator;
+#[path = "../shared/views.rs"]
+mod views;
 
 /// The rig of the scenarios that starts a real API server.
 #[path = "../../tests/scenarios/real"]

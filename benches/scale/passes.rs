@@ -1,19 +1,15 @@
 //! What a pass costs as a namespace grows, and a whole round of restarts.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use stellar_peers::{
     api::{PodObject, StatefulSetObject, StellarNodeObject},
-    controller::stores::Stores,
     domain::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         membership::MembershipHash,
-        peer_list::{PeerList, Record},
         quorum,
-        snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
+        snapshot::{PodView, StatefulSetView, StellarNodeView},
         turn::Turn,
     },
 };
@@ -23,10 +19,10 @@ use crate::{
     figures::{Samples, fact, row_and, title},
     herd,
     results::{Goal, Results},
-    validator::{self, Validator},
+    validator::{self, NAMESPACE, Validator},
+    views::{filled, parse, stored},
 };
 
-const NAMESPACE: &str = "stellar";
 /// For each row.
 const BUDGET: Duration = Duration::from_millis(400);
 const PASSES_MIN: usize = 3;
@@ -75,7 +71,7 @@ pub(crate) fn measure(validator: &Validator, results: &mut Results) {
     let mut per_validator = Vec::new();
     for validators in SIZES {
         let mut namespace = Namespace::settled(validator, validators);
-        let stores = namespace.stores();
+        let stores = filled(namespace.snapshot.clone());
         let samples = Samples::of(PASSES_MIN, BUDGET, || {
             let snapshot = stores.snapshot(NAMESPACE).expect("full stores");
             let now = namespace.step();
@@ -323,29 +319,6 @@ impl Namespace {
             return Some(took);
         }
     }
-
-    /// Stores that have seen all of it.
-    fn stores(&self) -> Stores {
-        let stores = Stores::filled_by(0);
-        let snapshot = self.snapshot.clone();
-        for (name, node) in snapshot.stellar_nodes {
-            let node = Arc::unwrap_or_clone(node);
-            stores.stellar_nodes.apply(NAMESPACE, name, node);
-        }
-        for (name, set) in snapshot.stateful_sets {
-            let set = Arc::unwrap_or_clone(set);
-            stores.stateful_sets.apply(NAMESPACE, name, set);
-        }
-        for (name, pod) in snapshot.pods {
-            let pod = Arc::unwrap_or_clone(pod);
-            stores.pods.apply(NAMESPACE, name, pod);
-        }
-        if let Some(map) = snapshot.config_map {
-            let map = Arc::unwrap_or_clone(map);
-            stores.config_maps.apply(NAMESPACE, (), map);
-        }
-        stores
-    }
 }
 
 /// Copies of a validator, each with a name, an identity and an address of its own.
@@ -387,23 +360,4 @@ fn snapshot(validator: &Validator, validators: usize) -> Snapshot {
         snapshot.stateful_sets.insert(name, Arc::new(set));
     }
     snapshot
-}
-
-fn parse<O: DeserializeOwned>(object: &Value) -> O {
-    serde_json::from_value(object.clone()).expect("the sandbox stores objects of their kind")
-}
-
-/// A list as it reads once it is written.
-fn stored(list: &PeerList) -> ConfigMapView {
-    ConfigMapView {
-        resource_version: "1".to_owned(),
-        labelled: true,
-        known_peers: Some(list.known_peers.clone()),
-        metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
-        record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
-        members: Some(list.members.clone()),
-        annotations: list.notes.render(&BTreeMap::new()),
-        notes: list.notes.clone(),
-        ..ConfigMapView::default()
-    }
 }

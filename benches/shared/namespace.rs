@@ -1,23 +1,22 @@
 //! A namespace of validators as the core sees it, without an API server.
 
-use std::{collections::BTreeMap, net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use stellar_peers::{
     api::{PodObject, StatefulSetObject, StellarNodeObject},
-    controller::stores::Stores,
     domain::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         injection::{Parts, TemplateView},
         node::NodeName,
-        peer_list::{PeerList, Record},
-        snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
+        snapshot::{PodView, StatefulSetView, StellarNodeView},
     },
 };
 
-use crate::validator::{NAMESPACE, Validator};
+use crate::{
+    validator::{NAMESPACE, Validator},
+    views::{parse, stored},
+};
 
 /// A namespace in which nothing changes but the time.
 pub(crate) struct Namespace {
@@ -120,46 +119,4 @@ fn snapshot(validator: &Validator, validators: usize) -> Snapshot {
         snapshot.pods.insert(format!("{text}-0"), Arc::new(pod));
     }
     snapshot
-}
-
-fn parse<O: DeserializeOwned>(object: &Value) -> O {
-    serde_json::from_value(object.clone()).expect("the sandbox stores objects of their kind")
-}
-
-/// A list as it reads once it is written.
-fn stored(list: &PeerList) -> ConfigMapView {
-    ConfigMapView {
-        resource_version: "1".to_owned(),
-        labelled: true,
-        known_peers: Some(list.known_peers.clone()),
-        metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
-        record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
-        members: Some(list.members.clone()),
-        annotations: list.notes.render(&BTreeMap::new()),
-        notes: list.notes.clone(),
-        ..ConfigMapView::default()
-    }
-}
-
-/// Stores that have seen all of a namespace.
-pub(crate) fn filled(snapshot: Snapshot) -> Stores {
-    let stores = Stores::filled_by(0);
-    for (name, node) in snapshot.stellar_nodes {
-        let node = Arc::unwrap_or_clone(node);
-        stores.stellar_nodes.apply(NAMESPACE, name, node);
-    }
-    for (name, set) in snapshot.stateful_sets {
-        let set = Arc::unwrap_or_clone(set);
-        stores.stateful_sets.apply(NAMESPACE, name, set);
-    }
-    for (name, pod) in snapshot.pods {
-        stores
-            .pods
-            .apply(NAMESPACE, name, Arc::unwrap_or_clone(pod));
-    }
-    if let Some(map) = snapshot.config_map {
-        let map = Arc::unwrap_or_clone(map);
-        stores.config_maps.apply(NAMESPACE, (), map);
-    }
-    stores
 }

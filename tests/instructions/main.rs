@@ -18,6 +18,8 @@ mod namespace;
 mod reviews;
 #[path = "../../benches/shared/validator.rs"]
 mod validator;
+#[path = "../../benches/shared/views.rs"]
+mod views;
 mod work;
 
 use std::{

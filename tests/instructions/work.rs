@@ -5,11 +5,7 @@ use std::{collections::BTreeSet, fs, hint::black_box, io, path::Path, sync::Arc}
 use stellar_peers::{admission::review::Admitter, domain::Policy};
 use tracing::Level;
 
-use crate::{
-    namespace::{Namespace, filled},
-    reviews::bodies,
-    validator::Validator,
-};
+use crate::{namespace::Namespace, reviews::bodies, validator::Validator, views::filled};
 
 /// In the namespace.
 const VALIDATORS: usize = 50;

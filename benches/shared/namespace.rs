@@ -40,7 +40,7 @@ impl Namespace {
         namespace.each_template(|template| template.parts = Parts::Whole);
         let mut networks = namespace.pass().discovery.networks;
         let (_, network) = networks.pop_first().expect("they are all of one network");
-        let hash = network.hash.to_string();
+        let hash = network.hash().to_string();
         namespace.each_template(|template| template.membership = Some(hash.clone()));
         namespace.carry_out();
         namespace

@@ -43,7 +43,7 @@ impl Known {
         let (memory, now) = (Memory::default(), Moment::default());
         let discovery = discover(&survey, was_bootstrap, &memory, policy, now);
         let networks = discovery.networks.into_iter();
-        let networks = networks.map(|(network, state)| (network, Membership::of(state.members)));
+        let networks = networks.map(|(network, state)| (network, state.membership));
         let orphans = snapshot.pods.iter();
         let orphans = orphans.filter(|(_, pod)| pod.owner.is_empty() && !pod.terminating);
         Some(Self {

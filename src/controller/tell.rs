@@ -245,7 +245,7 @@ fn left(stored: Option<&ConfigMapView>, decision: &Decision) -> Vec<(NodeName, S
     };
     let is_member = |name: &NodeName| {
         let mut networks = decision.discovery.networks.values();
-        networks.any(|network| network.members.contains_key(name))
+        networks.any(|network| network.members().contains_key(name))
     };
     let why = |name: &NodeName| match decision.survey.get(name) {
         Some(Standing::Out(why)) => why.to_string(),

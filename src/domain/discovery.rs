@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Memory, Moment, Policy,
-    membership::{Lines, Members, MembershipHash},
+    membership::{Members, Membership, MembershipHash},
     node::{Network, NodeName},
     peer::{PeerAddress, PeerPort},
     peer_list::Record,
@@ -53,10 +53,8 @@ impl Listing {
 /// One network of the namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkState {
-    /// Its members with their ports.
-    pub members: Members,
-    /// The hash of these.
-    pub hash: MembershipHash,
+    /// Its members with their ports, and their hash.
+    pub membership: Membership,
     /// The hash that counts as this one as well: where restarts are for joins alone, that of the members before
     /// some left.
     pub key: MembershipHash,
@@ -78,13 +76,25 @@ pub struct Discovery {
 }
 
 impl NetworkState {
+    /// Its members with their ports.
+    #[must_use]
+    pub const fn members(&self) -> &Members {
+        self.membership.members()
+    }
+
+    /// The hash of its members.
+    #[must_use]
+    pub const fn hash(&self) -> &MembershipHash {
+        self.membership.hash()
+    }
+
     /// The membership of the members and this node: what its pods would be told now.
     #[must_use]
     pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
-        if self.members.contains_key(name) {
-            return self.hash.clone();
+        if self.members().contains_key(name) {
+            return self.hash().clone();
         }
-        Lines::of(&self.members).hash_with(name, port)
+        self.membership.hash_with(name, port)
     }
 }
 
@@ -98,7 +108,7 @@ impl Discovery {
                 .map(|node| (node.name.clone(), node.port))
                 .collect();
             let is_recorded = |(name, port)| recorded.get(name) == Some(port);
-            if !recorded.is_empty() && state.members.iter().all(is_recorded) {
+            if !recorded.is_empty() && state.members().iter().all(is_recorded) {
                 let noted = keys.get(network.as_str());
                 let noted = noted.and_then(|text| MembershipHash::parse(text));
                 state.key = noted.unwrap_or_else(|| MembershipHash::of(&recorded));
@@ -183,11 +193,10 @@ pub fn discover(
             .iter()
             .filter_map(|(name, node)| Some(((*name).clone(), node.member_port()?)))
             .collect();
-        let hash = MembershipHash::of(&lines);
+        let membership = Membership::of(lines);
         let state = NetworkState {
-            key: hash.clone(),
-            hash,
-            members: lines,
+            key: membership.hash().clone(),
+            membership,
             candidates: nodes.keys().map(|name| (*name).clone()).collect(),
             bootstrap: bootstraps,
         };

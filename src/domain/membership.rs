@@ -17,9 +17,10 @@ pub struct MembershipHash(String);
 const VERSION: &str = "v1:";
 
 /// The members of a network and their hash, for many who ask.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
     members: Members,
+    /// What a newcomer's hash is made of: of a cold network all are newcomers.
     lines: Lines,
     hash: MembershipHash,
 }
@@ -48,6 +49,12 @@ impl Membership {
             }
             None => self.lines.hash_with(name, port),
         }
+    }
+
+    /// The members, each with its port.
+    #[must_use]
+    pub const fn members(&self) -> &Members {
+        &self.members
     }
 
     /// The hash as it is.
@@ -97,8 +104,8 @@ impl MembershipHash {
 }
 
 /// The sorted lines of a membership: what they and those of one newcomer come to, for many newcomers.
-#[derive(Clone, Debug)]
-pub struct Lines {
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Lines {
     lines: Vec<String>,
     /// All of them, one after the other.
     text: String,
@@ -106,8 +113,7 @@ pub struct Lines {
 
 impl Lines {
     /// The lines of these members.
-    #[must_use]
-    pub fn of<'a>(members: impl IntoIterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
+    fn of<'a>(members: impl IntoIterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
         let lines = members.into_iter().map(|(name, port)| line(name, *port));
         let mut lines: Vec<String> = lines.collect();
         lines.sort();
@@ -118,14 +124,12 @@ impl Lines {
     }
 
     /// The hash of these members.
-    #[must_use]
-    pub fn hash(&self) -> MembershipHash {
+    fn hash(&self) -> MembershipHash {
         MembershipHash::of_text(&[&self.text])
     }
 
     /// The hash of these members and one who is not among them.
-    #[must_use]
-    pub fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
+    fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
         let new = line(name, port);
         let before = self.lines.partition_point(|it| *it < new);
         let cut = self.lines[..before].iter().map(String::len).sum();

@@ -238,12 +238,12 @@ impl Memory {
         self.memberships
             .retain(|network, _| discovery.networks.contains_key(network));
         for (network, state) in &discovery.networks {
-            let members = || state.members.keys().cloned().collect::<BTreeSet<_>>();
+            let members = || state.members().keys().cloned().collect::<BTreeSet<_>>();
             let seen = self
                 .memberships
                 .entry(network.clone())
                 .or_insert_with(|| Membership {
-                    hash: state.hash.clone(),
+                    hash: state.hash().clone(),
                     members: members(),
                     since: now,
                     has_changed: false,
@@ -254,9 +254,9 @@ impl Memory {
             if now.since(seen.since) >= seen.change().settle(policy) {
                 seen.settled = Some(seen.members.clone());
             }
-            if seen.hash != state.hash {
+            if seen.hash != *state.hash() {
                 seen.has_changed = true;
-                (seen.hash, seen.members, seen.since) = (state.hash.clone(), members(), now);
+                (seen.hash, seen.members, seen.since) = (state.hash().clone(), members(), now);
             }
         }
     }
@@ -391,7 +391,7 @@ fn rollout_id(node: &Candidate) -> Option<String> {
 
 /// Some member was started for the present membership: it had settled then.
 fn is_followed(survey: &Survey, state: &NetworkState) -> bool {
-    let members = candidates(survey).filter(|(name, _)| state.members.contains_key(*name));
+    let members = candidates(survey).filter(|(name, _)| state.members().contains_key(*name));
     let mut carried = members.filter_map(|(_, node)| {
         let template = &node.stateful_set.template;
         template
@@ -399,18 +399,18 @@ fn is_followed(survey: &Survey, state: &NetworkState) -> bool {
             .as_ref()
             .and(template.membership.as_deref())
     });
-    carried.any(|carried| carried == state.hash.as_str())
+    carried.any(|carried| carried == state.hash().as_str())
 }
 
 fn looks_left(survey: &Survey, state: &NetworkState) -> bool {
-    let members = candidates(survey).filter(|(name, _)| state.members.contains_key(*name));
+    let members = candidates(survey).filter(|(name, _)| state.members().contains_key(*name));
     let carried: Vec<&str> = members
         .filter_map(|(_, node)| node.stateful_set.template.membership.as_deref())
         .collect();
     !carried.is_empty()
         && carried
             .iter()
-            .all(|carried| state.hash.differs_from(carried))
+            .all(|carried| state.hash().differs_from(carried))
 }
 
 /// Carries the time over where the same thing was so before, by name and identity.

@@ -103,7 +103,7 @@ impl Notes {
         self.follow_restarts(look);
         self.departed = departed(&self.departed, look);
         let networks = || look.discovery.networks.iter();
-        let keys = networks().filter(|(_, state)| state.key != state.hash);
+        let keys = networks().filter(|(_, state)| state.key != *state.hash());
         let keys = keys.map(|(network, state)| (network.to_text(), state.key.to_string()));
         self.keys = keys.collect();
         self.record_lost = look.memory.is_record_lost(look.policy, look.now);

@@ -234,7 +234,7 @@ pub fn peer_list(
     let nodes = candidates(survey).filter_map(|(name, node)| {
         let listing = discovery.listings.get(name);
         let network = discovery.networks.get(&node.network);
-        let member = network.is_some_and(|network| network.members.contains_key(name));
+        let member = network.is_some_and(|network| network.members().contains_key(name));
         let addresses = match listing {
             Some(Listing::Peers(addresses, _)) => addresses.clone(),
             _ if member => node.remembered.clone(),

@@ -137,7 +137,7 @@ pub fn room_by_quorum(
     let directory = named.directory();
     let sets = Resolved::new(&directory, declared_sets(scene.survey, state));
     let down = named.down(state, &pace);
-    let up = || state.members.keys().filter(|name| !down.contains(*name));
+    let up = || state.members().keys().filter(|name| !down.contains(*name));
     let is_tolerated =
         |name: &&NodeName| sets.tolerance(name, down.iter().copied()) == Tolerance::Tolerated;
     Some(QuorumRoom {
@@ -278,7 +278,7 @@ pub(super) fn declared_sets<'a>(
     survey: &'a Survey,
     state: &'a NetworkState,
 ) -> impl Iterator<Item = (&'a NodeName, &'a QuorumSet)> {
-    let members = state.members.keys();
+    let members = state.members().keys();
     members.filter_map(|name| Some((name, candidate(survey, name)?.readable_quorum_set()?)))
 }
 

@@ -162,7 +162,10 @@ impl Summary {
         let networks = &decision.discovery.networks;
         Self {
             peers: decision.list.as_ref().map_or(0, |list| list.peers),
-            members: networks.values().map(|network| network.members.len()).sum(),
+            members: networks
+                .values()
+                .map(|network| network.members().len())
+                .sum(),
             candidates: networks
                 .values()
                 .map(|network| network.candidates.len())

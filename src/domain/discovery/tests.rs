@@ -36,7 +36,7 @@ fn members(decision: &Decision) -> Vec<&str> {
         .discovery
         .networks
         .values()
-        .flat_map(|it| it.members.keys())
+        .flat_map(|it| it.members().keys())
         .map(NodeName::as_str)
         .collect()
 }
@@ -113,7 +113,7 @@ fn a_port_that_becomes_invalid_takes_the_node_off_the_list_and_changes_no_member
     let decision = cluster.pass();
     assert_eq!(reason(&decision, "v1"), "InvalidPort");
     assert_eq!(
-        decision.discovery.networks.values().next().unwrap().hash,
+        *decision.discovery.networks.values().next().unwrap().hash(),
         hash_of(&FOUR)
     );
 }
@@ -185,7 +185,7 @@ fn networks_share_the_list_and_nothing_else() {
         .discovery
         .networks
         .values()
-        .map(|it| it.hash.clone())
+        .map(|it| it.hash().clone())
         .collect();
     assert_eq!(hashes, [hash_of(&["v3", "v4"]), hash_of(&["v1", "v2"])]);
     let peers: Vec<String> = decision

@@ -6,7 +6,7 @@ use super::{Scene, Stale, nodes_of, pace::Pace};
 use crate::domain::{
     discovery::NetworkState,
     injection::Parts,
-    membership::{Lines, MembershipHash},
+    membership::MembershipHash,
     node::NodeName,
     notes::{Restart, Restarts},
     survey::Candidate,
@@ -44,13 +44,11 @@ impl Due<'_> {
 /// The validators of a network that are due, in the order in which they go: first those that are down anyway, then
 /// what is half done, then by name.
 pub(super) fn due<'a>(scene: Scene<'a>, state: &'a NetworkState, pace: &Pace<'a>) -> Vec<Due<'a>> {
-    // Each newcomer has a hash of its own, and of a cold network all are newcomers.
-    let lines = LazyCell::new(|| Lines::of(&state.members));
     let mut due: Vec<Due<'a>> = nodes_of(scene.survey, state)
         .filter_map(|(name, node)| {
             let hash = LazyCell::new(|| match node.member_port() {
-                Some(port) if !state.members.contains_key(name) => lines.hash_with(name, port),
-                _ => state.hash.clone(),
+                Some(port) => state.hash_with(name, port),
+                None => state.hash().clone(),
             });
             Some(Due {
                 reason: stale(scene, state, pace, name, node, &hash)?,
@@ -74,7 +72,7 @@ fn stale(
     node: &Candidate,
     hash: &LazyCell<MembershipHash, impl FnOnce() -> MembershipHash>,
 ) -> Option<Stale> {
-    let is_member = state.members.contains_key(name);
+    let is_member = state.members().contains_key(name);
     // Who was never Ready is no member, and is only helped where it doesn't come up.
     if !is_member && !pace.is_unready_for_long(name) {
         return None;

@@ -66,7 +66,7 @@ impl<'a> Pace<'a> {
             stored.map(ConfigMapView::known_peers).unwrap_or_default()
         });
         for (name, node) in nodes_of(scene.survey, state) {
-            let is_member = state.members.contains_key(name);
+            let is_member = state.members().contains_key(name);
             if is_member && !is_up(scene, &mut go, name, node) {
                 pace.down.insert(name);
             }

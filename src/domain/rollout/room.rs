@@ -139,7 +139,7 @@ impl<'a> Named<'a> {
         pace: &'b Pace<'b>,
     ) -> BTreeSet<&'b NodeName> {
         let never_ready = self.candidates.iter();
-        let never_ready = never_ready.filter(|name| !state.members.contains_key(*name));
+        let never_ready = never_ready.filter(|name| !state.members().contains_key(*name));
         never_ready
             .chain(self.switched_off.iter().copied())
             .chain(&self.departed)

@@ -95,14 +95,14 @@ impl Look<'_> {
 
     fn network(&self, network: &Network, state: &NetworkState) -> NetworkStatus {
         let members = || {
-            let names = state.members.keys();
+            let names = state.members().keys();
             names.filter_map(|name| candidate(&self.decision.survey, name))
         };
         let is_current = |node: &&Candidate| is_current(state, node);
         NetworkStatus {
             name: network.as_str().to_owned(),
-            membership: state.hash.to_string(),
-            members: state.members.len(),
+            membership: state.hash().to_string(),
+            members: state.members().len(),
             ready: members().filter(|node| node.is_ready()).count(),
             current: members().filter(is_current).count(),
             due: self.verdicts(state).count(),
@@ -190,7 +190,7 @@ impl Look<'_> {
     fn candidate(&self, name: &NodeName, node: &Candidate) -> NodeStatus {
         let discovery = &self.decision.discovery;
         let state = discovery.networks.get(&node.network);
-        let member = state.is_some_and(|state| state.members.contains_key(name));
+        let member = state.is_some_and(|state| state.members().contains_key(name));
         let set = &node.stateful_set;
         let verdict = self.decision.plan.verdicts.get(name);
         let (stale, held) = match verdict {
@@ -302,7 +302,7 @@ impl Look<'_> {
 fn is_current(state: &NetworkState, node: &Candidate) -> bool {
     let carried = node.stateful_set.template.membership.as_deref();
     carried
-        .is_some_and(|carried| !state.hash.differs_from(carried) || carried == state.key.as_str())
+        .is_some_and(|carried| !state.hash().differs_from(carried) || carried == state.key.as_str())
 }
 
 fn reason_of(why: &Skipped) -> Reason {

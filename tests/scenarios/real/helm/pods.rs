@@ -46,14 +46,7 @@ impl Installation {
     /// Starts as many replicas as the Deployment says and puts them behind the Service once they are ready, as a
     /// rolling update does: each one of before is taken away when a new one is ready.
     pub(crate) async fn roll_out(&self) {
-        let deployments = Api::<Deployment>::namespaced(self.admin.clone(), self.namespace);
-        let deployment = deployments
-            .get(RELEASE)
-            .await
-            .expect("the chart has a Deployment");
-        let spec = deployment.spec.expect("it has a spec");
-        let template = spec.template.spec.expect("it has pods");
-        let count = usize::try_from(spec.replicas.unwrap_or(1)).expect("a count");
+        let (count, template) = self.deployment().await;
         let mut old = self.replicas().into_iter();
         // A Deployment starts its first replicas at once, and then replaces one after the other.
         let at_once = if old.len() == 0 { count } else { 1 };
@@ -63,13 +56,7 @@ impl Installation {
                 new.push(Arc::new(self.start(&template).await));
             }
             for pod in new {
-                eventually("a new replica is ready", PATIENCE, async || {
-                    pod.assert_runs();
-                    pod.is_ready().await
-                })
-                .await;
-                self.lock().push(pod);
-                self.put_behind_service().await;
+                self.take_in(pod).await;
                 self.take_away(old.next()).await;
             }
         }
@@ -95,11 +82,23 @@ impl Installation {
 
     /// Starts one more replica as the Deployment has it, and puts it behind the Service once it is ready.
     pub(crate) async fn start_another(&self) {
+        let (_, template) = self.deployment().await;
+        let pod = Arc::new(self.start(&template).await);
+        self.take_in(pod).await;
+    }
+
+    /// How many replicas the Deployment wants, and of what.
+    async fn deployment(&self) -> (usize, PodSpec) {
         let deployments = Api::<Deployment>::namespaced(self.admin.clone(), self.namespace);
         let deployment = deployments.get(RELEASE).await;
-        let spec = deployment.expect("the chart has a Deployment").spec;
-        let template = spec.and_then(|it| it.template.spec);
-        let pod = Arc::new(self.start(&template.expect("it has pods")).await);
+        let deployment = deployment.expect("the chart has a Deployment");
+        let spec = deployment.spec.expect("it has a spec");
+        let count = usize::try_from(spec.replicas.unwrap_or(1)).expect("a count");
+        (count, spec.template.spec.expect("it has pods"))
+    }
+
+    /// Puts a replica behind the Service once it is ready.
+    async fn take_in(&self, pod: Arc<Pod>) {
         eventually("a new replica is ready", PATIENCE, async || {
             pod.assert_runs();
             pod.is_ready().await

@@ -27,6 +27,9 @@ mod machine;
 mod namespace;
 mod on_api_server;
 mod on_sandbox;
+#[path = "../shared/process.rs"]
+#[expect(dead_code, reason = "made for more than one benchmark")]
+mod process;
 #[path = "../shared/program.rs"]
 mod program;
 #[path = "../shared/reviews.rs"]

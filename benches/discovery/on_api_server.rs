@@ -16,7 +16,8 @@ use crate::{
     changes,
     cluster::{Cluster, VALIDATORS},
     figures::{Samples, fact, row, title},
-    program::{self, Program, Running, free_address},
+    process::{BINARY, Resident, free_address},
+    program::{self, Program, Running},
     real::control_plane::{ControlPlane, StartError, User},
     traffic::Traffic,
 };
@@ -69,7 +70,7 @@ fn traffic(plane: &ControlPlane) -> Traffic {
 /// Our program with a certificate that it made itself.
 fn ours(plane: &ControlPlane, namespace: &str, folder: &Path) -> Program {
     let tls = folder.join("tls");
-    let mut certs = Command::new(program::BINARY);
+    let mut certs = Command::new(BINARY);
     certs
         .args(["certs", "--ip=127.0.0.1", "--out-dir"])
         .arg(&tls);
@@ -88,8 +89,8 @@ fn ours(plane: &ControlPlane, namespace: &str, folder: &Path) -> Program {
 
 /// Resident memory of the running program: now, and at its highest.
 fn show_memory(ours: &Running) {
-    let text = program::memory(ours.id()).map_or("unknown".to_owned(), |(now, highest)| {
-        format!("{} kB, at its highest {} kB", now / 1000, highest / 1000)
+    let text = Resident::of(ours.id()).map_or("unknown".to_owned(), |it| {
+        format!("{} kB, at its highest {} kB", it.now / 1000, it.peak / 1000)
     });
     fact("resident memory after all this", &text);
 }

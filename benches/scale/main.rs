@@ -20,12 +20,14 @@ mod figures;
 mod herd;
 #[path = "../shared/machine.rs"]
 mod machine;
+mod ours;
 #[path = "../shared/page.rs"]
 mod page;
 mod passes;
 #[path = "../plot.rs"]
 #[expect(dead_code, reason = "made for more than one benchmark")]
 mod plot;
+#[path = "../shared/process.rs"]
 mod process;
 mod real_api;
 mod results;

@@ -31,7 +31,7 @@ use tokio::{
 use crate::{
     figures::{Samples, fact, row_and, title},
     herd::{Shape, namespace_name},
-    process::{Program, Running},
+    ours::{Program, Running},
     real::control_plane::{ControlPlane, StartError, User},
     results::{Goal, Results},
 };

@@ -20,7 +20,7 @@ use tokio::{
 use crate::{
     figures::{Samples, fact, row_and, title},
     herd::{self, Pod, Shape, namespace_name},
-    process::{Program, Running},
+    ours::{Program, Running},
     results::{Goal, Results},
     served::Served,
     validator::Validator,

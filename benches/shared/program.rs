@@ -1,8 +1,8 @@
-//! Our binary as a process: how it is started, when it is ready, what it takes of the machine.
+//! Our binary as a process: how it is started, and what it needs of a cluster.
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -11,20 +11,12 @@ use std::{
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::{Api, api::PostParams};
 use stellar_peers::api::stellar_node_crd;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::{Instant, sleep},
+use tokio::time::Instant;
+
+use crate::{
+    process::{BINARY, ready},
+    real::control_plane::{ControlPlane, User},
 };
-
-use crate::real::control_plane::{ControlPlane, User};
-
-/// The program, built with the sandbox in it.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_stellar-peers");
-/// Between two looks at whether it is ready.
-const PROBE_PERIOD: Duration = Duration::from_millis(1);
-/// A program that is not ready by then never will be.
-const START_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A process of ours. It ends when this is dropped.
 #[derive(Debug)]
@@ -90,23 +82,9 @@ impl Program {
     pub(crate) async fn start(&self) -> (Running, Duration) {
         let started = Instant::now();
         let running = Running::start(self.command(), &self.log).expect("our binary can be run");
-        while !is_ready(self.http).await.unwrap_or(false) {
-            let log = || fs::read_to_string(&self.log).unwrap_or_default();
-            assert!(started.elapsed() < START_DEADLINE, "not ready:\n{}", log());
-            sleep(PROBE_PERIOD).await;
-        }
-        (running, started.elapsed())
+        let took = ready(self.http, &self.log, started).await;
+        (running, took)
     }
-}
-
-/// Whether `/readyz` answers 200.
-async fn is_ready(http: SocketAddr) -> io::Result<bool> {
-    let mut stream = TcpStream::connect(http).await?;
-    let request = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer.starts_with("HTTP/1.1 200"))
 }
 
 /// The kind StellarNode, and for our program the rights that the documentation tells to grant.
@@ -119,23 +97,6 @@ pub(crate) async fn prepare(plane: &ControlPlane) {
     let role: ClusterRole = serde_saphyr::from_str(role).expect("docs/rbac.yaml is a ClusterRole");
     let rules = role.rules.expect("the role has rules");
     plane.allow(User::StellarPeers, rules).await;
-}
-
-/// A port that nobody has just now. Who is told of it binds it a moment later.
-pub(crate) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address")
-}
-
-/// Resident memory of a process in bytes: now, and at its highest. Nothing where the system doesn't tell.
-pub(crate) fn memory(id: u32) -> Option<(u64, u64)> {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kib * 1024)
-    };
-    Some((field("VmRSS:")?, field("VmHWM:")?))
 }
 
 /// Bytes of the binary. It is stripped, and has the sandbox and its demo in it.

@@ -38,6 +38,9 @@ mod page;
 #[expect(dead_code, reason = "lines are for what grows")]
 #[path = "../plot.rs"]
 mod plot;
+#[path = "../shared/process.rs"]
+#[expect(dead_code, reason = "made for more than one benchmark")]
+mod process;
 #[path = "../shared/program.rs"]
 mod program;
 mod report;
@@ -69,7 +72,8 @@ use self::{
     cores::Cores,
     figures::{Samples, fact},
     measure::Pace,
-    program::{Program, free_address},
+    process::{Resident, free_address},
+    program::Program,
     real::control_plane::{ControlPlane, StartError, User},
     servers::{OURS, Server},
 };
@@ -162,7 +166,7 @@ async fn prepare(
         let (running, took) = program.start().await;
         about.starts.add(took);
         sleep(AFTERMATH).await;
-        about.empty_memory = program::memory(running.id()).map(|(now, _)| now);
+        about.empty_memory = Resident::of(running.id()).map(|it| it.now);
     }
     // With a Lease of its own: that of those that were killed would first have to run out.
     program.own_namespace = plane.namespace("ours").await;

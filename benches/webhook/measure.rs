@@ -10,7 +10,7 @@ use crate::{
     cases::Case,
     figures::Samples,
     load::{Client, Connection, OpenLoop, closed_loop, open_loop, reconnect},
-    program,
+    process::Resident,
     servers::Server,
     surroundings::Look,
 };
@@ -186,12 +186,12 @@ pub(crate) async fn measure(
         .iter()
         .zip(idle)
         .filter_map(|(server, idle)| {
-            let ((idle, _), (after, highest)) = (idle?, memory(server)?);
+            let (idle, loaded) = (idle?, memory(server)?);
             Some(Memory {
                 server: server.name,
-                idle,
-                after,
-                highest,
+                idle: idle.now,
+                after: loaded.now,
+                highest: loaded.peak,
             })
         })
         .collect();
@@ -261,8 +261,8 @@ pub(crate) fn cpu_time(id: u32) -> Duration {
     TICK * ticks
 }
 
-fn memory(server: &Server) -> Option<(u64, u64)> {
-    program::memory(server.process.id())
+fn memory(server: &Server) -> Option<Resident> {
+    Resident::of(server.process.id())
 }
 
 fn number(count: u64) -> f64 {

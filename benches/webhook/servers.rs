@@ -10,10 +10,7 @@ use std::{
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::{
-    cases::VALIDATORS,
-    cores::Cores,
-    limit,
-    program::{Running, free_address},
+    cases::VALIDATORS, cores::Cores, limit, process::free_address, program::Running,
     writer::PEER_PORT,
 };
 

@@ -1,25 +1,19 @@
-//! Our binary as a process, and what the system knows of it.
+//! Our binary as a process at scale: how it is started, and what it takes.
 
 use std::{
     fs, io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command as Shell, Stdio},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     process::{Child, Command},
     time::{Instant, sleep},
 };
 
-const BINARY: &str = env!("CARGO_BIN_EXE_stellar-peers");
-/// A program that is not ready by then never will be.
-const START_DEADLINE: Duration = Duration::from_mins(1);
-/// Between two looks at whether it is.
-const PROBE_PERIOD: Duration = Duration::from_millis(2);
+use crate::process::{BINARY, Resident, free_address, get, ready};
 
 /// How our program is started: as it is by default, with its webhook and its Lease.
 pub(crate) struct Program {
@@ -88,12 +82,8 @@ impl Program {
             child,
             http: self.http,
         };
-        while running.get("/readyz").await.is_err() {
-            let log = || fs::read_to_string(&self.log).unwrap_or_default();
-            assert!(started.elapsed() < START_DEADLINE, "not ready:\n{}", log());
-            sleep(PROBE_PERIOD).await;
-        }
-        (running, started.elapsed())
+        let took = ready(self.http, &self.log, started).await;
+        (running, took)
     }
 }
 
@@ -103,17 +93,7 @@ impl Running {
     /// # Errors
     /// Where nobody answers, or anything but 200.
     pub(crate) async fn get(&self, path: &str) -> io::Result<String> {
-        let mut stream = TcpStream::connect(self.http).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        if answer.starts_with("HTTP/1.1 200") {
-            Ok(answer)
-        } else {
-            Err(io::Error::other(answer))
-        }
+        get(self.http, path).await
     }
 
     /// Waits until it has made this many passes.
@@ -135,17 +115,13 @@ impl Running {
     }
 
     pub(crate) fn memory(&self) -> Memory {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id));
-        let status = status.expect("it runs");
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<f64>().ok());
-            kib.unwrap_or_default() * 1024.0 / 1e6
-        };
+        let resident = Resident::of(self.id).expect("the system tells of processes that run");
+        let mb =
+            |bytes: u64| f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) * 1024.0 / 1e6;
         Memory {
-            resident: field("VmRSS:"),
-            anonymous: field("RssAnon:"),
-            peak: field("VmHWM:"),
+            resident: mb(resident.now),
+            anonymous: mb(resident.anonymous),
+            peak: mb(resident.peak),
         }
     }
 
@@ -166,10 +142,4 @@ impl Running {
         assert!(told.expect("kill can be run").success(), "it had ended");
         self.child.wait().await.expect("a child of ours");
     }
-}
-
-/// A port that nobody has just now. Our program binds it a moment later.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound address")
 }

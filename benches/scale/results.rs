@@ -15,6 +15,8 @@ use crate::{
     plot::{Axis, Bars, Line, Lines},
 };
 
+const DRAWN: &str = "pictures can be written";
+
 /// What a figure is held against.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
@@ -145,7 +147,6 @@ impl Results {
     }
 
     fn pictures(&self, folder: &Path) {
-        let drawn = "pictures can be written";
         if !self.passes.is_empty() {
             let mut series: Vec<Line> = Vec::new();
             for it in &self.passes {
@@ -170,7 +171,7 @@ impl Results {
             };
             picture
                 .write(&folder.join("scale-passes.svg"))
-                .expect(drawn);
+                .expect(DRAWN);
         }
         let groups: Vec<_> = self
             .of("memory")
@@ -186,18 +187,13 @@ impl Results {
                 )
             })
             .collect();
-        if !groups.is_empty() {
-            let members = ["after the start", "peak of the start", "after all changes"];
-            let picture = Bars {
-                title: "Resident memory, by namespaces x validators".to_owned(),
-                y: "MB".to_owned(),
-                members: members.map(str::to_owned).into(),
-                groups,
-            };
-            picture
-                .write(&folder.join("scale-memory.svg"))
-                .expect(drawn);
-        }
+        bars(
+            &folder.join("scale-memory.svg"),
+            "Resident memory, by namespaces x validators",
+            "MB",
+            &["after the start", "peak of the start", "after all changes"],
+            groups,
+        );
         let groups: Vec<_> = self
             .of("change_p50")
             .map(|it| {
@@ -207,18 +203,13 @@ impl Results {
                 )
             })
             .collect();
-        if !groups.is_empty() {
-            let picture = Bars {
-                title: "From a pod's change to the list stored, by namespaces x validators"
-                    .to_owned(),
-                y: "ms".to_owned(),
-                members: ["median", "p99"].map(str::to_owned).into(),
-                groups,
-            };
-            picture
-                .write(&folder.join("scale-latency.svg"))
-                .expect(drawn);
-        }
+        bars(
+            &folder.join("scale-latency.svg"),
+            "From a pod's change to the list stored, by namespaces x validators",
+            "ms",
+            &["median", "p99"],
+            groups,
+        );
     }
 
     fn of(&self, name: &str) -> impl Iterator<Item = &Figure> {
@@ -346,4 +337,24 @@ fn save(path: PathBuf, is_measured: bool, text: &str) {
     if is_measured {
         fs::write(path, text).expect("results can be written");
     }
+}
+
+/// A picture of bars, where there is anything to show.
+fn bars(
+    path: &Path,
+    title: &str,
+    y: &str,
+    members: &[&str],
+    groups: Vec<(String, Vec<Option<f64>>)>,
+) {
+    if groups.is_empty() {
+        return;
+    }
+    let picture = Bars {
+        title: title.to_owned(),
+        y: y.to_owned(),
+        members: members.iter().map(|it| (*it).to_owned()).collect(),
+        groups,
+    };
+    picture.write(path).expect(DRAWN);
 }

@@ -14,7 +14,7 @@ pub struct Answer {
     kind: &'static str,
     response: Response,
     #[serde(skip)]
-    outcome: Option<AdmissionOutcome>,
+    outcome: AdmissionOutcome,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -50,7 +50,7 @@ impl Answer {
             api_version: "admission.k8s.io/v1",
             kind: "AdmissionReview",
             response,
-            outcome: Some(outcome),
+            outcome,
         }
     }
 
@@ -110,7 +110,7 @@ impl Answer {
 
     /// How it ended, for the metrics.
     #[must_use]
-    pub fn outcome(&self) -> AdmissionOutcome {
-        self.outcome.unwrap_or(AdmissionOutcome::Untouched)
+    pub const fn outcome(&self) -> AdmissionOutcome {
+        self.outcome
     }
 }

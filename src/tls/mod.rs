@@ -4,7 +4,8 @@
 //! fills it: [`watch_files`] from a mounted folder, or a [`Keeper`], which makes them itself.
 //! [`server_config`] reads it at each handshake, so a renewed pair needs no restart and cuts no
 //! connection. A [`CallerAuthority`] says whose certificates callers have to show, where they have
-//! to; [`watch_callers`] keeps it in line with its file. [`Authority`] makes certificates for those who have nobody else to make them.
+//! to; [`watch_callers`] keeps it in line with its file. [`Authority`] makes certificates for those
+//! who have nobody else to make them.
 //!
 //! Invariants: a pair that cannot be parsed, or whose key belongs to another certificate, never
 //! replaces one that works; no private key is ever logged, not even through `Debug`; nothing here

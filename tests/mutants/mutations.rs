@@ -35,15 +35,20 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "the key of restarts is the addresses",
         file: "src/domain/discovery.rs",
-        edits: &[(
-            "let hash = MembershipHash::of(&lines);",
-            "let at = members.values().flat_map(|node| node.addresses(|pod| pod.ready));
-             let at = at.flat_map(|it| it.to_string().into_bytes()).fold(7_u64, |sum, byte| {
-                 (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-             });
-             let hash = MembershipHash::parse(&format!(\"v1:{:012x}\", at >> 16))
-                 .unwrap_or_else(|| MembershipHash::of(&lines));",
-        )],
+        edits: &[
+            (
+                "key: membership.hash().clone(),",
+                "key: {
+                    let at = members.values().flat_map(|node| node.addresses(|pod| pod.ready));
+                    let at = at.flat_map(|it| it.to_string().into_bytes()).fold(7_u64, |sum, byte| {
+                        (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+                    });
+                    MembershipHash::parse(&format!(\"v1:{:012x}\", at >> 16))
+                        .unwrap_or_else(|| membership.hash().clone())
+                },",
+            ),
+            ("self.membership.hash()\n", "&self.key\n"),
+        ],
     },
     Mutation {
         name: "any update is injected",

@@ -25,6 +25,7 @@ pub mod clock;
 pub mod controller;
 pub mod domain;
 pub mod engine;
+pub mod json;
 pub mod observe;
 pub mod peer_discovery;
 #[cfg(feature = "sandbox")]

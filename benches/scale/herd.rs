@@ -3,7 +3,6 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use json_patch::Patch;
 use kube::Client;
 use serde_json::{Value, json};
 use stellar_peers::{
@@ -11,8 +10,10 @@ use stellar_peers::{
         injection::{OurPort, RenderParts, Rendering, Template, Wanted, complete},
         membership::{Members, MembershipHash},
         node::{Network, NodeName},
+        patch::sendable,
         peer::PeerPort,
     },
+    json::Json,
     sandbox::{
         Sandbox,
         fixtures::{create, stellar_node_definition},
@@ -148,13 +149,11 @@ pub(crate) fn with_our_parts(set: &Value, name: &str, membership: MembershipHash
             config_path: None,
         }),
     };
-    let ours = OurPort::of(&[Template::new(template)]);
-    let completed = complete(template, "/spec/template", None, &wanted, &ours);
-    let patch = Patch(
-        completed
-            .expect("an operator's template can be completed")
-            .operations,
-    );
+    let template = Json::from(template);
+    let ours = OurPort::of(&[Template::new(&template)]);
+    let completed = complete(&template, "/spec/template", None, &wanted, &ours);
+    let completed = completed.expect("an operator's template can be completed");
+    let patch = sendable(completed.operations);
     let mut set = set.clone();
     json_patch::patch(&mut set, &patch).expect("the patch fits the object");
     set

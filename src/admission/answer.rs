@@ -1,10 +1,9 @@
 //! What is sent back to the API server.
 
-use json_patch::{Patch, PatchOperation};
 use k8s_openapi::ByteString;
 use serde::Serialize;
 
-use crate::observe::AdmissionOutcome;
+use crate::{domain::patch::Operation, observe::AdmissionOutcome};
 
 /// The answer, ready to be sent.
 #[derive(Debug, Serialize)]
@@ -54,10 +53,10 @@ impl Answer {
         }
     }
 
-    pub(super) fn patched(mut self, operations: Vec<PatchOperation>) -> Self {
+    pub(super) fn patched(mut self, operations: &[Operation<'_>]) -> Self {
         if !operations.is_empty() {
-            let patch = serde_json::to_vec(&Patch(operations))
-                .expect("a patch of JSON values always serializes");
+            let patch =
+                serde_json::to_vec(operations).expect("a patch of JSON values always serializes");
             self.response.patch_type = Some("JSONPatch");
             self.response.patch = Some(ByteString(patch));
         }

@@ -10,9 +10,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
 };
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
-use super::keep::Keep;
+use crate::json::{Fields, Json, Keep};
 
 /// An AdmissionReview as it came.
 #[derive(Deserialize)]
@@ -113,12 +113,12 @@ impl RequestIn<'_> {
     }
 }
 
-impl ObjectIn<'_> {
+impl<'a> ObjectIn<'a> {
     /// The object, as far as decisions go, with what is to be kept of its pod template.
     ///
     /// # Errors
     /// Where a part of it is nested too deeply.
-    pub(super) fn to_value(&self, of_template: &Keep) -> serde_json::Result<Value> {
+    pub(super) fn read(&self, of_template: &Keep) -> serde_json::Result<Json<'a>> {
         let metadata = self.metadata.as_ref().map(|it| {
             parts([
                 ("name", it.name, &Keep::All),
@@ -134,13 +134,9 @@ impl ObjectIn<'_> {
                 ("validatorConfig", it.validator_config, &Keep::All),
             ])
         });
-        let mut object = Map::new();
-        for (key, part) in [("metadata", metadata), ("spec", spec)] {
-            if let Some(part) = part {
-                object.insert(key.to_owned(), part?);
-            }
-        }
-        Ok(Value::Object(object))
+        let both = [("metadata", metadata), ("spec", spec)].into_iter();
+        let there = both.filter_map(|(name, part)| Some(part?.map(|part| (name, part))));
+        Ok(Json::Object(there.collect::<Result<Fields<'a>, _>>()?))
     }
 
     /// `metadata.name`, where it is text.
@@ -162,16 +158,15 @@ impl ObjectIn<'_> {
     }
 }
 
-fn parts<const N: usize>(
-    parts: [(&str, Option<&RawValue>, &Keep); N],
-) -> serde_json::Result<Value> {
-    let mut object = Map::new();
-    for (key, part, keep) in parts {
-        if let Some(part) = part {
-            object.insert(key.to_owned(), keep.read(part.get())?);
-        }
-    }
-    Ok(Value::Object(object))
+fn parts<'a, const N: usize>(
+    parts: [(&'static str, Option<&'a RawValue>, &Keep); N],
+) -> serde_json::Result<Json<'a>> {
+    let there = parts.into_iter();
+    let read = there.filter_map(|(name, part, keep)| {
+        let read = keep.read(part?.get());
+        Some(read.map(|part| (name, part)))
+    });
+    Ok(Json::Object(read.collect::<Result<Fields<'a>, _>>()?))
 }
 
 fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {

@@ -4,11 +4,12 @@
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use serde::Deserialize;
+use serde_json::Value;
 use tracing::{debug, info, instrument, warn};
 
 pub use super::answer::Answer;
 use super::{
-    keep::{self, Keep},
+    keep,
     known::Cache,
     read::{ObjectIn, RequestIn, ReviewIn},
 };
@@ -21,6 +22,7 @@ use crate::{
         },
         node::NodeName,
     },
+    json::Keep,
     observe::AdmissionOutcome,
 };
 
@@ -125,7 +127,7 @@ impl Admitter {
     ) -> serde_json::Result<Answer> {
         let answer = |outcome| Answer::allowed(request.uid.to_string(), outcome);
         let old = match (&*request.operation, &request.old_object) {
-            ("UPDATE", Some(old)) => Some(old.to_value(&Keep::All)?),
+            ("UPDATE", Some(old)) => Some(old.read(&Keep::All)?),
             ("UPDATE", None) => {
                 let warning = "stellar-peers: the review has no old object, and so the object is left as it is";
                 return Ok(answer(AdmissionOutcome::Unreadable).warned([warning.to_owned()]));
@@ -145,7 +147,7 @@ impl Admitter {
         };
         let review = Review {
             name: &name,
-            object: &object.to_value(of_template)?,
+            object: &object.read(of_template)?,
             old: old.as_ref(),
             field_manager: request.field_manager(),
         };
@@ -169,7 +171,7 @@ impl Admitter {
             Outcome::Removed => AdmissionOutcome::Removed,
             Outcome::NotInjected => AdmissionOutcome::NotInjected,
         };
-        Ok(answer(outcome).patched(operations).warned(warnings))
+        Ok(answer(outcome).patched(&operations).warned(warnings))
     }
 
     /// What the stores know about a StatefulSet's namespace; nothing before they are full, or while validators are
@@ -204,20 +206,20 @@ fn untouched(request: &RequestIn<'_>) -> Answer {
 fn admit_node(request: &RequestIn<'_>, object: &ObjectIn<'_>) -> serde_json::Result<Answer> {
     let old = request.old_object.as_ref();
     let old = old.filter(|_| request.operation == "UPDATE");
-    let old = old.map(|old| old.to_value(&Keep::All)).transpose()?;
+    let old = old.map(|old| old.read(&Keep::All)).transpose()?;
+    let old = old.map(Value::from);
+    let object = Value::from(object.read(&Keep::All)?);
     let uid = request.uid.to_string();
-    Ok(
-        match admit_stellar_node(&object.to_value(&Keep::All)?, old.as_ref()) {
-            Ok(operations) if operations.is_empty() => {
-                Answer::allowed(uid, AdmissionOutcome::Untouched)
-            }
-            Ok(operations) => Answer::allowed(uid, AdmissionOutcome::PortSet).patched(operations),
-            Err(message) => {
-                info!(why = message, "Refused a StellarNode");
-                Answer::refused(uid, message)
-            }
-        },
-    )
+    Ok(match admit_stellar_node(&object, old.as_ref()) {
+        Ok(operations) if operations.is_empty() => {
+            Answer::allowed(uid, AdmissionOutcome::Untouched)
+        }
+        Ok(operations) => Answer::allowed(uid, AdmissionOutcome::PortSet).patched(&operations),
+        Err(message) => {
+            info!(why = message, "Refused a StellarNode");
+            Answer::refused(uid, message)
+        }
+    })
 }
 
 /// The object's, where it has one already: by it a line leads to the object.

@@ -22,7 +22,10 @@ use crate::{
     controller::{lease::Leadership, stores::Stores},
     domain::{
         Policy,
-        injection::{Admission, Knowledge, Outcome, Review, admit_stateful_set, tests::any_stored},
+        injection::{
+            Knowledge, Outcome,
+            tests::{Admitted, admitted, any_stored},
+        },
         policy::InjectMode,
     },
     observe::{AdmissionOutcome, Board, Metrics},
@@ -295,8 +298,7 @@ proptest! {
         let old = has_old.then_some(&stored);
         let inject = InjectMode::Render { image: "ours:1".to_owned() };
         let knowledge = || Some(Knowledge { inject: inject.clone(), ..Knowledge::default() });
-        let review_of = Review { name: "validator-1", object: &new, old, field_manager: Some(manager) };
-        let Admission { outcome, operations, warnings } = admit_stateful_set(review_of, knowledge);
+        let Admitted { outcome, patch: expected, warnings, .. } = admitted(&new, old, manager, knowledge);
 
         let policy = Policy { inject: inject.clone(), ..Policy::default() };
         let admitter = Admitter::new(BTreeSet::new(), Arc::new(Stores::filled_by(0)), policy, false);
@@ -313,7 +315,7 @@ proptest! {
         };
         prop_assert_eq!(read, outcome);
         let answer = serde_json::to_value(&answer).unwrap();
-        let expected = (!operations.is_empty()).then(|| json!(json_patch::Patch(operations)));
+        let expected = (!expected.is_empty()).then(|| json!(expected));
         let patched = answer["response"].get("patch").is_some().then(|| patch(&answer));
         prop_assert_eq!(patched, expected);
         prop_assert_eq!(answer["response"]["warnings"].as_array().map_or(0, Vec::len), warnings.len());

@@ -8,8 +8,8 @@ mod objects;
 mod stellar_node;
 
 pub use objects::{
-    Container, ContainerPort, PodObject, PodSpec, PodStatus, ServiceObject, ServiceSpec,
-    StatefulSetObject, StatefulSetSpec, StatefulSetStatus,
+    PodObject, PodSpec, PodStatus, ServiceObject, ServiceSpec, StatefulSetObject, StatefulSetSpec,
+    StatefulSetStatus,
 };
 pub use stellar_node::{
     StellarNode, StellarNodeObject, StellarNodeSpec, ValidatorConfig, stellar_node_crd,

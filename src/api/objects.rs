@@ -11,7 +11,8 @@ use k8s_openapi::{
 };
 use kube::Resource;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+
+use crate::json::{self, Json};
 
 /// The metadata that somebody reads. Who manages which field is half of many objects, and is skipped unread.
 #[derive(Deserialize)]
@@ -77,8 +78,8 @@ pub struct StatefulSetSpec {
     /// How pods follow the template.
     pub update_strategy: Option<UpdateStrategy>,
     /// The pod template, untyped: [`crate::domain::injection`] reads it.
-    #[serde(default)]
-    pub template: Value,
+    #[serde(default, deserialize_with = "json::owned")]
+    pub template: Json<'static>,
 }
 
 /// How a StatefulSet's pods follow its template.
@@ -219,30 +220,6 @@ pub struct ServiceSpec {
     /// Whether pods that are not Ready have DNS names.
     #[serde(default)]
     pub publish_not_ready_addresses: bool,
-}
-
-/// A container of a pod template, as far as ports and names go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Container {
-    /// Name of the container.
-    #[serde(default)]
-    pub name: String,
-    /// Declared ports.
-    #[serde(default)]
-    pub ports: Vec<ContainerPort>,
-}
-
-/// A declared port of a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ContainerPort {
-    /// Name, where it has one.
-    pub name: Option<String>,
-    /// The number.
-    #[serde(default)]
-    pub container_port: i64,
-    /// `TCP` where absent.
-    pub protocol: Option<String>,
 }
 
 #[cfg(test)]

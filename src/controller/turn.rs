@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use json_patch::PatchOperation;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, Preconditions},
@@ -20,11 +19,13 @@ use crate::{
     domain::{
         node::NodeName,
         notes::Notes,
+        patch::{Operation, sendable},
         policy::InjectMode,
         rollout::{Deletion, Fence, Start, fence_patch, restart_patch, token_patch},
         snapshot::{ConfigMapView, StatefulSetView},
         turn::Turn,
     },
+    json::Json,
 };
 
 /// A decision that is older than this is no decision: what it rested on may have changed.
@@ -102,11 +103,11 @@ pub(crate) async fn restart(
     let written = apply_notes(client, namespace, &notes, stored).await?;
 
     timely()?;
-    let operations =
-        restart_patch(&document(&object), start, token, inject, at).map_err(|why| {
-            let node = start.node.clone();
-            ReconcileError::CannotInject { node, why }
-        })?;
+    let object = document(&object);
+    let operations = restart_patch(&object, start, token, inject, at).map_err(|why| {
+        let node = start.node.clone();
+        ReconcileError::CannotInject { node, why }
+    })?;
     let restarted = set
         .patch(operations, |now| is_as_decided_on(now, start, Some(token)))
         .await?;
@@ -180,12 +181,12 @@ impl Set<'_> {
     /// Patches it. A failed test looks like a refusal; reading again tells which it was.
     async fn patch(
         &self,
-        operations: Vec<PatchOperation>,
+        operations: Vec<Operation<'_>>,
         is_as_decided_on: impl Fn(&StatefulSetView) -> bool,
     ) -> Result<StatefulSetObject, ReconcileError> {
         let api = Api::<StatefulSetObject>::namespaced(self.client.clone(), self.namespace);
         let (name, what) = (self.node.as_str(), format!("StatefulSet {}", self.node));
-        let patch = Patch::Json::<()>(json_patch::Patch(operations));
+        let patch = Patch::Json::<()>(sendable(operations));
         match request("patch", &what, api.patch(name, &params(), &patch)).await {
             Err(ReconcileError::Api { verb, what, source }) if is_invalid(&source) => {
                 let now = request("get", &what, api.get(name)).await?;
@@ -200,8 +201,8 @@ impl Set<'_> {
     }
 }
 
-fn document(object: &StatefulSetObject) -> serde_json::Value {
-    serde_json::to_value(object).unwrap_or_default()
+fn document(object: &StatefulSetObject) -> Json<'static> {
+    serde_json::to_value(object).unwrap_or_default().into()
 }
 
 fn is_as_decided_on(now: &StatefulSetView, start: &Start, turn: Option<&str>) -> bool {

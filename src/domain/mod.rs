@@ -18,6 +18,7 @@ pub mod membership;
 pub mod memory;
 pub mod node;
 pub mod notes;
+pub mod patch;
 pub mod peer;
 pub mod peer_list;
 pub mod policy;

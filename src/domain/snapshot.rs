@@ -23,7 +23,10 @@ use super::{
     quorum::{self, QuorumSet, UnreadableQuorumSet},
     render_wait::RenderWait,
 };
-use crate::api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names};
+use crate::{
+    api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names},
+    json::Json,
+};
 
 /// One namespace at one instant.
 #[derive(Clone, Debug, Default)]
@@ -488,9 +491,9 @@ impl Lookup for Option<BTreeMap<String, String>> {
     }
 }
 
-impl Lookup for Option<&Value> {
+impl Lookup for Option<&Json<'_>> {
     fn find(&self, key: &str) -> Option<&str> {
-        self.as_ref()?.get(key)?.as_str()
+        self.as_ref()?.text(key)
     }
 }
 

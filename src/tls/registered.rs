@@ -14,7 +14,7 @@ use super::{
     rotation::{self, Held, Lifetimes},
     server_name,
 };
-use crate::domain::injection::{add, test};
+use crate::domain::patch::{add, sendable, test};
 
 /// Annotations by which cert-manager is asked to write the caBundle itself.
 const INJECTORS: [&str; 4] = [
@@ -130,12 +130,12 @@ impl Registration {
             let at = format!("/webhooks/{}", webhook.index);
             let path = format!("{at}/clientConfig/caBundle");
             operations.extend([
-                test(&format!("{at}/name"), json!(webhook.name)),
-                test(&path, json!(webhook.ca_bundle)),
-                add(&path, json!(pem)),
+                test(format!("{at}/name"), webhook.name.as_str()),
+                test(path.as_str(), json!(webhook.ca_bundle)),
+                add(path, json!(pem)),
             ]);
         }
-        (!operations.is_empty()).then_some(Patch(operations))
+        (!operations.is_empty()).then(|| sendable(operations))
     }
 }
 

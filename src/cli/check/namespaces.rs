@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use super::{
     ask::{Unseen, ask},
@@ -14,6 +13,7 @@ use super::{
 use crate::{
     api::{StatefulSetObject, StellarNodeObject, names},
     domain::snapshot::{Inject, StatefulSetView},
+    json::Json,
 };
 
 /// The namespaces to look at, and what is to be said about how they were chosen.
@@ -101,17 +101,17 @@ fn is_node(set: &StatefulSetObject) -> bool {
 
 /// Runs stellar-core by the look of it, whether or not anybody wants it taken in. The name `core` alone says little.
 pub(super) fn looks_like_core(set: &StatefulSetObject) -> bool {
-    let containers = set.spec.template["spec"]["containers"].as_array();
+    let containers = set.spec.template.at(["spec", "containers"]);
+    let containers = containers.and_then(Json::as_list);
     let mut containers = containers.into_iter().flatten();
     containers.any(|container| {
-        let name = container["name"].as_str().unwrap_or_default();
-        let words = ["command", "args"]
-            .into_iter()
-            .filter_map(|it| container[it].as_array());
+        let name = container.text("name").unwrap_or_default();
+        let words = ["command", "args"].into_iter();
+        let words = words.filter_map(|it| container.get(it)?.as_list());
         let mut words = words
             .flatten()
-            .chain([&container["image"]])
-            .filter_map(Value::as_str);
+            .chain(container.get("image"))
+            .filter_map(Json::as_str);
         names::CORE_CONTAINERS.contains(&name)
             && (name.contains("stellar") || words.any(|word| word.contains("stellar")))
     })
@@ -119,7 +119,7 @@ pub(super) fn looks_like_core(set: &StatefulSetObject) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

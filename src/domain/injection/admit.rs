@@ -2,13 +2,10 @@
 
 use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
 
-use json_patch::PatchOperation;
-use serde_json::Value;
-
 use super::{
     parts::{
         Completed, OurPort, Wanted, annotate, annotation_path, complete, is_same_but_for_our_parts,
-        mend, remove, replace, strip,
+        mend, strip,
     },
     rendering::Rendering,
     template::{CannotInject, Template, effective_port, has, metadata, setting},
@@ -18,10 +15,12 @@ use crate::{
     domain::{
         membership::Membership,
         node::{Network, NodeName},
+        patch::{Operation, remove, replace},
         peer::{InvalidPort, PeerPort},
         policy::InjectMode,
         snapshot::{Inject, StellarNodeView, is_operator_labelled, parse_time},
     },
+    json::{Fields, Json},
 };
 
 const TEMPLATE: &str = "/spec/template";
@@ -35,9 +34,9 @@ pub struct Review<'a> {
     /// Name of the object.
     pub name: &'a str,
     /// The object as it is to be stored.
-    pub object: &'a Value,
+    pub object: &'a Json<'a>,
     /// The stored object; absent on CREATE.
-    pub old: Option<&'a Value>,
+    pub old: Option<&'a Json<'a>>,
     /// Who writes, by the request's options.
     pub field_manager: Option<&'a str>,
 }
@@ -75,16 +74,16 @@ pub enum Outcome {
 
 /// The answer to one write: always allowed.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Admission {
+pub struct Admission<'a> {
     /// What happened.
     pub outcome: Outcome,
     /// JSON patch of the object; empty where nothing changes.
-    pub operations: Vec<PatchOperation>,
+    pub operations: Vec<Operation<'a>>,
     /// For the writer, in plain words.
     pub warnings: Vec<String>,
 }
 
-impl Admission {
+impl<'a> Admission<'a> {
     const UNTOUCHED: Self = Self {
         outcome: Outcome::Untouched,
         operations: Vec::new(),
@@ -92,8 +91,8 @@ impl Admission {
     };
 
     /// What is there of our parts stays, unless it could keep the pod from starting.
-    fn not_injected(object: &Value, why: &str) -> Self {
-        let template = object.pointer(TEMPLATE).unwrap_or(&Value::Null);
+    fn not_injected(object: &'a Json<'a>, why: &str) -> Self {
+        let template = template_of(object).unwrap_or(&Json::Null);
         let named = setting(object, "annotations", names::CONTAINER);
         Self {
             outcome: Outcome::NotInjected,
@@ -105,32 +104,32 @@ impl Admission {
 
 /// Whether a write of this StatefulSet is ours to look at: the same rule as the registration's conditions.
 #[must_use]
-pub fn is_concerned(object: &Value, old: Option<&Value>) -> bool {
+pub fn is_concerned(object: &Json<'_>, old: Option<&Json<'_>>) -> bool {
     [Some(object), old]
         .into_iter()
         .flatten()
         .any(|it| wants_parts(it) || carries_our_volume(it))
 }
 
-fn carries_our_volume(object: &Value) -> bool {
-    let volumes = object
-        .pointer("/spec/template/spec/volumes")
-        .and_then(Value::as_array);
-    volumes
-        .into_iter()
-        .flatten()
-        .any(|it| it.get("name").and_then(Value::as_str) == Some(STELLAR_PEERS))
+fn carries_our_volume(object: &Json<'_>) -> bool {
+    let template = template_of(object).map(Template::new);
+    let mut volumes = template.into_iter().flat_map(Template::volumes);
+    volumes.any(|it| it.text("name") == Some(STELLAR_PEERS))
+}
+
+fn template_of<'a>(object: &'a Json<'a>) -> Option<&'a Json<'a>> {
+    object.at(["spec", "template"])
 }
 
 /// Labels that ask for our parts: an operator's validator, or opted in; and nothing that opts out.
-fn wants_parts(object: &Value) -> bool {
-    let of = |it: Option<&Value>| {
+fn wants_parts(object: &Json<'_>) -> bool {
+    let of = |it: Option<&Json<'_>>| {
         let maps = it.and_then(|it| it.get("metadata"));
         let map = |key| maps.and_then(|maps| maps.get(key));
         Inject::of(&map("labels"), &map("annotations"))
     };
     let labels = metadata(object, "labels");
-    match of(Some(object)).or(of(object.pointer(TEMPLATE))) {
+    match of(Some(object)).or(of(template_of(object))) {
         Inject::Disabled => false,
         Inject::Enabled => true,
         Inject::Unset => {
@@ -146,14 +145,10 @@ fn wants_parts(object: &Value) -> bool {
 pub fn admit_stateful_set(
     review: Review<'_>,
     knowledge: impl FnOnce() -> Option<Knowledge>,
-) -> Admission {
+) -> Admission<'_> {
     let Review { object, old, .. } = review;
-    let is_deleted = object
-        .pointer("/metadata/deletionTimestamp")
-        .is_some_and(|it| !it.is_null());
-    if is_deleted
-        || !is_concerned(object, old)
-        || !object.pointer(TEMPLATE).is_some_and(Value::is_object)
+    let is_deleted = metadata(object, "deletionTimestamp").is_some_and(|it| !it.is_null());
+    if is_deleted || !is_concerned(object, old) || !template_of(object).is_some_and(Json::is_object)
     {
         return Admission::UNTOUCHED;
     }
@@ -163,7 +158,10 @@ pub fn admit_stateful_set(
     }
 }
 
-fn admit_create(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge>) -> Admission {
+fn admit_create(
+    review: Review<'_>,
+    knowledge: impl FnOnce() -> Option<Knowledge>,
+) -> Admission<'_> {
     let object = review.object;
     if !wants_parts(object) {
         return Admission::UNTOUCHED;
@@ -181,31 +179,33 @@ fn admit_create(review: Review<'_>, knowledge: impl FnOnce() -> Option<Knowledge
         );
     }
     // A copy of another object carries that one's history, which is not this one's.
-    let is_set = |path: &String| object.pointer(path).is_some();
     let copied = [
-        annotation_path("", names::JOINED_AT),
-        annotation_path("", names::TURN),
-    ]
-    .into_iter()
-    .chain([annotation_path(TEMPLATE, names::RESTARTED_AT)])
-    .filter(is_set)
-    .map(|path| remove(&path));
+        ("", Some(object), names::JOINED_AT),
+        ("", Some(object), names::TURN),
+        (TEMPLATE, template_of(object), names::RESTARTED_AT),
+    ];
+    let is_set = |at: Option<&Json<'_>>, key| {
+        at.and_then(|at| metadata(at, "annotations")?.get(key))
+            .is_some()
+    };
+    let copied = copied.into_iter().filter(|(_, at, key)| is_set(*at, key));
+    let copied = copied.map(|(base, _, key)| remove(annotation_path(base, key)));
     let mut admission = inject(review, &knowledge);
     admission.operations.extend(copied);
     admission
 }
 
-fn admit_update(
-    review: Review<'_>,
-    old: &Value,
+fn admit_update<'a>(
+    review: Review<'a>,
+    old: &'a Json<'a>,
     knowledge: impl FnOnce() -> Option<Knowledge>,
-) -> Admission {
+) -> Admission<'a> {
     let Review {
         object,
         field_manager,
         ..
     } = review;
-    let (Some(template), Some(stored)) = (object.pointer(TEMPLATE), old.pointer(TEMPLATE)) else {
+    let (Some(template), Some(stored)) = (template_of(object), template_of(old)) else {
         return Admission::UNTOUCHED;
     };
     let is_injected = |it| Template::new(it).annotation(names::MEMBERSHIP).is_some();
@@ -253,7 +253,7 @@ fn admit_update(
         if is_set(template) && !is_set(stored) {
             admission
                 .operations
-                .push(remove(&annotation_path(TEMPLATE, names::RESTARTED_AT)));
+                .push(remove(annotation_path(TEMPLATE, names::RESTARTED_AT)));
         }
     } else if admission.outcome != Outcome::Removed {
         let keys = [names::RESTARTED_AT];
@@ -267,9 +267,9 @@ fn admit_update(
 
 /// Whether the template differs in more than our parts.
 fn is_changed_by_writer<F: FnOnce() -> Option<Knowledge>>(
-    object: &Value,
-    template: &Value,
-    stored: &Value,
+    object: &Json<'_>,
+    template: &Json<'_>,
+    stored: &Json<'_>,
     knowledge: &LazyCell<Option<Knowledge>, F>,
 ) -> bool {
     if !is_same_but_for_our_parts(template, stored) {
@@ -289,7 +289,7 @@ fn is_changed_by_writer<F: FnOnce() -> Option<Knowledge>>(
 }
 
 /// Our own start of a restart: the time of the last one moved on.
-fn is_later_restart(template: &Value, stored: &Value) -> bool {
+fn is_later_restart(template: &Json<'_>, stored: &Json<'_>) -> bool {
     let time = |template| {
         Template::new(template)
             .annotation(names::RESTARTED_AT)
@@ -303,18 +303,27 @@ fn is_later_restart(template: &Value, stored: &Value) -> bool {
 }
 
 /// What keeps these annotations of ours, of the object or template at `base`, as they are stored.
-fn keep_annotations(new: &Value, old: &Value, base: &str, keys: &[&str]) -> Vec<PatchOperation> {
-    let value = |object: &Value, key: &str| object.pointer(&annotation_path("", key)).cloned();
+fn keep_annotations<'a>(
+    new: &Json<'_>,
+    old: &Json<'_>,
+    base: &str,
+    keys: &[&'static str],
+) -> Vec<Operation<'a>> {
+    let is_set = |key| {
+        metadata(new, "annotations")
+            .and_then(|it| it.get(key))
+            .is_some()
+    };
     let mut stored = Vec::new();
     let mut operations = Vec::new();
     for key in keys {
-        match (value(new, key), value(old, key)) {
-            (_, Some(Value::String(old))) => stored.push((*key, old)),
-            (Some(_), _) => operations.push(remove(&annotation_path(base, key))),
-            (None, _) => {}
+        match metadata(old, "annotations").and_then(|it| it.text(key)) {
+            Some(old) => stored.push((*key, old.to_owned())),
+            None if is_set(key) => operations.push(remove(annotation_path(base, key))),
+            None => {}
         }
     }
-    operations.extend(annotate(new, base, &stored));
+    operations.extend(annotate(new, base, stored));
     operations
 }
 
@@ -324,7 +333,7 @@ fn is_disabled(knowledge: &Knowledge) -> bool {
 }
 
 /// Adds or renews our parts.
-fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
+fn inject<'a>(review: Review<'a>, knowledge: &Knowledge) -> Admission<'a> {
     match injection(review, knowledge) {
         Ok(completed) if completed.operations.is_empty() => Admission::UNTOUCHED,
         Ok(completed) => {
@@ -344,9 +353,9 @@ fn inject(review: Review<'_>, knowledge: &Knowledge) -> Admission {
     }
 }
 
-fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Completed, CannotInject> {
+fn injection<'a>(review: Review<'a>, knowledge: &Knowledge) -> Result<Completed<'a>, CannotInject> {
     let object = review.object;
-    let template = object.pointer(TEMPLATE).unwrap_or(&Value::Null);
+    let template = template_of(object).unwrap_or(&Json::Null);
     let port = port_to_inject(review, knowledge)?;
     let network = network(object, knowledge);
     // A generated name is not known yet.
@@ -369,7 +378,7 @@ fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Completed, Can
             Rendering::of(&knowledge.inject, object, node, &network)
         },
     };
-    let stored = review.old.and_then(|old| old.pointer(TEMPLATE));
+    let stored = review.old.and_then(template_of);
     let templates: Vec<Template<'_>> = [Some(template), stored]
         .into_iter()
         .flatten()
@@ -379,11 +388,11 @@ fn injection(review: Review<'_>, knowledge: &Knowledge) -> Result<Completed, Can
 }
 
 fn stored_annotation(review: Review<'_>, key: &str) -> Option<String> {
-    let stored = review.old?.pointer(TEMPLATE)?;
+    let stored = template_of(review.old?)?;
     Template::new(stored).annotation(key).map(str::to_owned)
 }
 
-fn network(object: &Value, knowledge: &Knowledge) -> Network {
+fn network(object: &Json<'_>, knowledge: &Knowledge) -> Network {
     let label = || setting(object, "labels", names::LABEL_NETWORK).map(Network::new);
     knowledge
         .stellar_node
@@ -394,12 +403,15 @@ fn network(object: &Value, knowledge: &Knowledge) -> Network {
 }
 
 /// The port by all settings but the template's annotation.
-fn port_without_template(object: &Value, knowledge: &Knowledge) -> Result<PeerPort, InvalidPort> {
+fn port_without_template(
+    object: &Json<'_>,
+    knowledge: &Knowledge,
+) -> Result<PeerPort, InvalidPort> {
     port(object, knowledge, None)
 }
 
 fn port(
-    object: &Value,
+    object: &Json<'_>,
     knowledge: &Knowledge,
     template: Option<&Result<PeerPort, InvalidPort>>,
 ) -> Result<PeerPort, InvalidPort> {
@@ -409,22 +421,17 @@ fn port(
         .and_then(|node| node.peer_port.as_ref());
     let on_object = metadata(object, "annotations")
         .and_then(|it| it.get(names::PORT))
-        .and_then(Value::as_str);
+        .and_then(Json::as_str);
     let on_object = on_object.map(PeerPort::from_annotation);
-    let named = object
-        .pointer(TEMPLATE)
-        .and_then(|it| Template::new(it).named_port());
+    let named = template_of(object).and_then(|it| Template::new(it).named_port());
     effective_port(spec, on_object.as_ref(), template, named.as_ref())
 }
 
 /// The port by all settings. The template's annotation counts unless it is the one that we derived for the
 /// stored object from what has changed since, such as a container's port.
 fn port_to_inject(review: Review<'_>, knowledge: &Knowledge) -> Result<PeerPort, InvalidPort> {
-    let annotation = |object: &Value| {
-        object
-            .pointer(TEMPLATE)
-            .and_then(|it| Template::new(it).port_annotation())
-    };
+    let annotation =
+        |object: &Json<'_>| template_of(object).and_then(|it| Template::new(it).port_annotation());
     let new = annotation(review.object);
     let was_derived = review.old.is_some_and(|old| {
         let stored = annotation(old);
@@ -438,14 +445,11 @@ fn port_to_inject(review: Review<'_>, knowledge: &Knowledge) -> Result<PeerPort,
 }
 
 /// Opted out, and the template changes anyway: our parts go. The port's annotation may be its writer's, and stays.
-fn take_out(template: &Value) -> Admission {
-    let mut stripped = strip(template, &OurPort::of(&[Template::new(template)]));
-    if let Some(port) = Template::new(template).annotation(names::PORT) {
-        for operation in annotate(&stripped.clone(), "", &[(names::PORT, port.to_owned())]) {
-            // The operation was made for this very document.
-            let applied = json_patch::patch(&mut stripped, &[operation]);
-            debug_assert!(applied.is_ok());
-        }
+fn take_out<'a>(template: &'a Json<'a>) -> Admission<'a> {
+    let view = Template::new(template);
+    let mut stripped = strip(template, &OurPort::of(&[view]));
+    if let Some(port) = view.annotation(names::PORT) {
+        set_annotation(&mut stripped, names::PORT, port);
     }
     if stripped == *template {
         return Admission::UNTOUCHED;
@@ -454,5 +458,18 @@ fn take_out(template: &Value) -> Admission {
         outcome: Outcome::Removed,
         operations: vec![replace(TEMPLATE, stripped)],
         warnings: Vec::new(),
+    }
+}
+
+/// Sets an annotation of a template that had annotations.
+fn set_annotation<'a>(template: &mut Json<'a>, key: &'static str, value: &'a str) {
+    let metadata = template.get_mut("metadata").and_then(Json::as_object_mut);
+    if let Some(metadata) = metadata {
+        let mut annotations = match metadata.remove("annotations") {
+            Some(Json::Object(annotations)) => annotations,
+            _ => Fields::default(),
+        };
+        annotations.set(key, value);
+        metadata.set("annotations", Json::Object(annotations));
     }
 }

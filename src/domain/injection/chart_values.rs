@@ -48,9 +48,9 @@ impl ChartValues {
     /// The values. They opt in to the list, and keep the webhook and the loop from doing the same once more.
     #[must_use]
     pub fn to_values(&self) -> Value {
-        let mut volumes = vec![list_volume(), volume(COPY_VOLUME)];
+        let mut volumes: Vec<Value> = vec![list_volume().into(), volume(COPY_VOLUME).into()];
         let mut mounts = vec![
-            list_mount(),
+            list_mount().into(),
             json!({"name": COPY_VOLUME, "mountPath": RESULT_PATH}),
         ];
         if let Binary::Image(image) = &self.binary {

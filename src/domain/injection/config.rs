@@ -1,13 +1,11 @@
 //! Where stellar-core's configuration is. Only where that is certain may another file be mounted over it.
 
-use serde_json::Value;
-
 use super::{
     parts::is_our_mount,
     rendering::is_foreign_volume,
-    template::{Template, list, mounts, text},
+    template::{Template, list, mounts},
 };
-use crate::api::names;
+use crate::{api::names, json::Json};
 
 /// The mode of files in volumes where none is said.
 const MODE_DEFAULT: u64 = 0o644;
@@ -15,12 +13,12 @@ const MODE_DEFAULT: u64 = 0o644;
 const READABLE_BY_ALL: u64 = 0o004;
 
 /// The file that stellar-core reads, and the volume that it is from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config<'a> {
     /// Its path in the core container.
     pub(super) path: String,
     /// The mount that brings it: a folder of a ConfigMap, a Secret or a projected volume.
-    pub(super) mount: &'a Value,
+    pub(super) mount: &'a Json<'a>,
     /// Its path below that mount.
     pub(super) file: String,
 }
@@ -75,7 +73,7 @@ pub enum CannotRender {
 /// [`names::CONFIG_PATH`].
 pub(super) fn config<'a>(
     template: Template<'a>,
-    core: &'a Value,
+    core: &'a Json<'a>,
     chosen: Option<&str>,
     node: &str,
 ) -> Result<Config<'a>, CannotRender> {
@@ -95,16 +93,16 @@ pub(super) fn config<'a>(
         return Err(CannotRender::UnclearPath(path.chars().take(200).collect()));
     }
     let (mount, file) = mount_of(core, &path)?;
-    let volume = text(mount, "name").unwrap_or_default();
+    let volume = mount.text("name").unwrap_or_default();
     let volume = template
         .volumes()
-        .find(|it| text(it, "name") == Some(volume));
+        .find(|it| it.text("name") == Some(volume));
     let no_volume = || CannotRender::NoVolume(path.clone());
     let volume = volume.ok_or_else(no_volume)?;
     let source = Source::of(volume).ok_or_else(no_volume)?;
     if mount.get("subPath").is_none() && !source.may_have(&file) {
         return Err(CannotRender::NoFile {
-            volume: text(volume, "name").unwrap_or_default().to_owned(),
+            volume: volume.text("name").unwrap_or_default().to_owned(),
             file,
         });
     }
@@ -115,9 +113,9 @@ pub(super) fn config<'a>(
 }
 
 /// The file that `--conf` names.
-fn named_by_arguments(core: &Value) -> Result<Option<String>, CannotRender> {
+fn named_by_arguments(core: &Json<'_>) -> Result<Option<String>, CannotRender> {
     let arguments = list(Some(core), "command").chain(list(Some(core), "args"));
-    let mut arguments = arguments.filter_map(Value::as_str);
+    let mut arguments = arguments.filter_map(Json::as_str);
     let mut found: Option<String> = None;
     while let Some(argument) = arguments.next() {
         let value = match argument.strip_prefix("--conf") {
@@ -137,33 +135,30 @@ fn named_by_arguments(core: &Value) -> Result<Option<String>, CannotRender> {
 }
 
 /// The operator's image reads one file of the ConfigMap that it makes for each node, and is told nothing else.
-fn of_operator(template: Template<'_>, core: &Value, node: &str) -> Option<String> {
+fn of_operator(template: Template<'_>, core: &Json<'_>, node: &str) -> Option<String> {
     let is_told = |key| list(Some(core), key).next().is_some();
-    if text(core, "name") != Some(names::OPERATOR_CONTAINER)
-        || is_told("command")
-        || is_told("args")
+    if core.text("name") != Some(names::OPERATOR_CONTAINER) || is_told("command") || is_told("args")
     {
         return None;
     }
-    let mount =
-        mounts(core).find(|it| text(it, "mountPath") == Some(names::OPERATOR_CONFIG_DIR))?;
-    let volume = text(mount, "name")?;
+    let mount = mounts(core).find(|it| it.text("mountPath") == Some(names::OPERATOR_CONFIG_DIR))?;
+    let volume = mount.text("name")?;
     let volume = template
         .volumes()
-        .find(|it| text(it, "name") == Some(volume))?;
-    let is_its = text(volume.get("configMap")?, "name")? == format!("{node}-config");
+        .find(|it| it.text("name") == Some(volume))?;
+    let is_its = volume.get("configMap")?.text("name")? == format!("{node}-config");
     let folder = names::OPERATOR_CONFIG_DIR;
     let file = names::CONFIG_FILE;
     (is_its && !node.is_empty()).then(|| format!("{folder}/{file}"))
 }
 
 /// The innermost mount that has this path, and what of the path is below it.
-fn mount_of<'a>(core: &'a Value, path: &str) -> Result<(&'a Value, String), CannotRender> {
-    let below = |mount: &'a Value| {
-        let at = text(mount, "mountPath")?.trim_end_matches('/');
+fn mount_of<'a>(core: &'a Json<'a>, path: &str) -> Result<(&'a Json<'a>, String), CannotRender> {
+    let below = |mount: &'a Json<'a>| {
+        let at = mount.text("mountPath")?.trim_end_matches('/');
         let rest = path.strip_prefix(at)?;
         // The list is nobody's configuration, though a path below it may be named.
-        let is_ours = text(mount, "name") == Some(names::CONFIG_VOLUME) || is_our_mount(mount);
+        let is_ours = mount.text("name") == Some(names::CONFIG_VOLUME) || is_our_mount(mount);
         (!is_ours && (rest.is_empty() || rest.starts_with('/'))).then_some((mount, rest))
     };
     let innermost = mounts(core).filter_map(below).min_by_key(|it| it.1.len());
@@ -180,23 +175,23 @@ fn mount_of<'a>(core: &'a Value, path: &str) -> Result<(&'a Value, String), Cann
 /// A volume whose files are there before any container runs.
 struct Source<'a> {
     /// The ConfigMaps and Secrets that it is made of.
-    parts: Vec<&'a Value>,
+    parts: Vec<&'a Json<'a>>,
     mode: u64,
 }
 
 impl<'a> Source<'a> {
-    fn of(volume: &'a Value) -> Option<Self> {
+    fn of(volume: &'a Json<'a>) -> Option<Self> {
         let kinds = ["configMap", "secret", "projected"];
         let (kind, source) = kinds
             .into_iter()
             .find_map(|kind| Some((kind, volume.get(kind)?)))?;
         let parts = if kind == "projected" {
-            let of = |it: &'a Value| it.get("configMap").or_else(|| it.get("secret"));
+            let of = |it: &'a Json<'a>| it.get("configMap").or_else(|| it.get("secret"));
             list(Some(source), "sources").filter_map(of).collect()
         } else {
             vec![source]
         };
-        let mode = source.get("defaultMode").and_then(Value::as_u64);
+        let mode = source.get("defaultMode").and_then(Json::as_u64);
         (!parts.is_empty()).then_some(Self {
             parts,
             mode: mode.unwrap_or(MODE_DEFAULT),
@@ -206,8 +201,8 @@ impl<'a> Source<'a> {
     /// Without a list of items, whatever the object holds is there.
     fn may_have(&self, file: &str) -> bool {
         self.parts.iter().any(|part| match part.get("items") {
-            Some(Value::Array(items)) if !items.is_empty() => {
-                items.iter().any(|it| text(it, "path") == Some(file))
+            Some(Json::List(items)) if !items.is_empty() => {
+                items.iter().any(|it| it.text("path") == Some(file))
             }
             _ => true,
         })
@@ -224,7 +219,7 @@ impl<'a> Source<'a> {
 
 impl Template<'_> {
     /// Who the core container runs as, or what group its files have.
-    fn says_who_reads(self, core: &Value) -> bool {
+    fn says_who_reads(self, core: &Json<'_>) -> bool {
         self.user_of(core).is_some() || self.pod_security("fsGroup").is_some()
     }
 }

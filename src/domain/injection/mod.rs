@@ -24,7 +24,7 @@ pub use admit::{Admission, Knowledge, Outcome, Review, admit_stateful_set, is_co
 pub use chart_values::{Binary, ChartValues};
 pub use config::CannotRender;
 pub use parts::{Completed, OurPort, Parts, Wanted, complete, is_same_but_for_our_parts, mend};
-pub(crate) use parts::{add, annotate, annotation_path, remove, replace, test};
+pub(crate) use parts::{annotate, annotation_path};
 pub use rendering::{RenderParts, Rendering};
 pub use stellar_node::admit_stellar_node;
 pub use template::{CannotInject, Template, TemplateView};

@@ -1,19 +1,18 @@
 //! Our parts in a pod template: finding them, adding what is missing, taking them out.
 
-use json_patch::{
-    AddOperation, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation,
-    jsonptr::PointerBuf,
-};
-use serde_json::{Map, Value, json};
-
 use super::{
     config::CannotRender,
     rendering::{self, Found, Rendering},
-    template::{CannotInject, Template, list, mounts, text},
+    template::{CannotInject, Template, mounts, ports},
 };
 use crate::{
     api::names::{self, MOUNT_PATH, STELLAR_PEERS},
-    domain::{membership::MembershipHash, peer::PeerPort},
+    domain::{
+        membership::MembershipHash,
+        patch::{Operation, add, escaped, remove},
+        peer::PeerPort,
+    },
+    json::{Fields, Json},
 };
 
 /// How much of our parts a template has.
@@ -52,17 +51,21 @@ impl Parts {
 }
 
 /// The mount of the list.
-pub(super) fn list_mount() -> Value {
-    json!({"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true})
+pub(super) fn list_mount() -> Json<'static> {
+    Json::object([
+        ("mountPath", MOUNT_PATH.into()),
+        ("name", STELLAR_PEERS.into()),
+        ("readOnly", true.into()),
+    ])
 }
 
-fn is_our_volume(volume: &Value) -> bool {
-    text(volume, "name") == Some(STELLAR_PEERS)
-        && volume.get("configMap").and_then(|it| text(it, "name")) == Some(STELLAR_PEERS)
+fn is_our_volume(volume: &Json<'_>) -> bool {
+    volume.text("name") == Some(STELLAR_PEERS)
+        && volume.get("configMap").and_then(|it| it.text("name")) == Some(STELLAR_PEERS)
 }
 
-pub(super) fn is_our_mount(mount: &Value) -> bool {
-    text(mount, "name") == Some(STELLAR_PEERS) && text(mount, "mountPath") == Some(MOUNT_PATH)
+pub(super) fn is_our_mount(mount: &Json<'_>) -> bool {
+    mount.text("name") == Some(STELLAR_PEERS) && mount.text("mountPath") == Some(MOUNT_PATH)
 }
 
 /// How to tell the port entry that we added: it has a number that we wrote down, and our name or, where that name
@@ -83,8 +86,8 @@ impl OurPort {
             .iter()
             .filter_map(|it| it.port_annotation()?.ok())
             .collect();
-        let has_our_name = |port: &&Value| text(port, "name") == Some(STELLAR_PEERS);
-        let is_ours = |port: &Value| numbers.iter().any(|number| has_number(port, *number));
+        let has_our_name = |port: &&Json<'_>| port.text("name") == Some(STELLAR_PEERS);
+        let is_ours = |port: &Json<'_>| numbers.iter().any(|number| has_number(port, *number));
         let mut named = templates
             .iter()
             .flat_map(|it| it.ports())
@@ -101,40 +104,47 @@ impl OurPort {
         }
     }
 
-    fn is(&self, port: &Value) -> bool {
+    fn is(&self, port: &Json<'_>) -> bool {
         let is_numbered = self.numbers.iter().any(|number| has_number(port, *number));
-        match text(port, "name") {
+        match port.text("name") {
             Some(name) => name == STELLAR_PEERS && (is_numbered || self.any_of_our_name),
             None => is_numbered && self.name_taken,
         }
     }
 }
 
-fn has_number(port: &Value, number: PeerPort) -> bool {
-    port.get("containerPort") == Some(&json!(number.get()))
+fn has_number(port: &Json<'_>, number: PeerPort) -> bool {
+    port.get("containerPort").and_then(Json::as_u64) == Some(number.get().into())
 }
 
-/// Index of the core container, where everything that is missing can be added.
-pub(super) fn blocked(template: Template<'_>, named: Option<&str>) -> Result<usize, CannotInject> {
+/// Index and object of the core container, where everything that is missing can be added.
+pub(super) fn blocked<'a>(
+    template: Template<'a>,
+    named: Option<&str>,
+) -> Result<(usize, &'a Json<'a>), CannotInject> {
     let (index, core) = template.core(named)?;
     if template
         .volumes()
-        .any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_volume(it))
+        .any(|it| it.text("name") == Some(STELLAR_PEERS) && !is_our_volume(it))
     {
         return Err(CannotInject::VolumeNameTaken);
     }
-    let at_our_path = |mount: &&Value| {
-        text(mount, "mountPath").map(|path| path.trim_end_matches('/')) == Some(MOUNT_PATH)
+    let at_our_path = |mount: &&Json<'_>| {
+        mount
+            .text("mountPath")
+            .map(|path| path.trim_end_matches('/'))
+            == Some(MOUNT_PATH)
     };
     match mounts(core).find(at_our_path) {
         Some(mount) if !is_our_mount(mount) => Err(CannotInject::MountPathTaken(
-            text(mount, "name")
+            mount
+                .text("name")
                 .unwrap_or_default()
                 .chars()
                 .take(80)
                 .collect(),
         )),
-        _ => Ok(index),
+        _ => Ok((index, core)),
     }
 }
 
@@ -154,32 +164,37 @@ pub struct Wanted {
 /// The operations without which what is left of our parts could keep a pod from being stored or from starting, where
 /// nothing else can be decided. A list that is only mounted always works.
 #[must_use]
-pub fn mend(template: &Value, base: &str, named: Option<&str>) -> Vec<PatchOperation> {
+pub fn mend(template: &Json<'_>, base: &str, named: Option<&str>) -> Vec<Operation<'static>> {
     let view = Template::new(template);
     let core = view.core(named).ok().map(|(index, _)| index);
     let mut operations = rendering::mend(view, base, core);
     let has_volume = view
         .volumes()
-        .any(|it| text(it, "name") == Some(STELLAR_PEERS));
+        .any(|it| it.text("name") == Some(STELLAR_PEERS));
     if !has_volume && view.all_containers().flat_map(mounts).any(is_our_mount) {
         let spec = format!("{base}/spec");
-        operations.extend(append(&template["spec"], &spec, "volumes", [list_volume()]));
+        operations.extend(append(view.spec(), &spec, "volumes", [list_volume()]));
     }
     operations
 }
 
-pub(super) fn list_volume() -> Value {
-    json!({
-        "name": STELLAR_PEERS,
-        "configMap": {"name": STELLAR_PEERS, "optional": true, "defaultMode": 420},
-    })
+pub(super) fn list_volume() -> Json<'static> {
+    let source = [
+        ("defaultMode", 420_u16.into()),
+        ("name", STELLAR_PEERS.into()),
+        ("optional", true.into()),
+    ];
+    Json::object([
+        ("configMap", Json::object(source)),
+        ("name", STELLAR_PEERS.into()),
+    ])
 }
 
 /// What makes our parts whole.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Completed {
+pub struct Completed<'a> {
     /// The operations.
-    pub operations: Vec<PatchOperation>,
+    pub operations: Vec<Operation<'a>>,
     /// Why the list is only mounted, where it should come into the configuration as well.
     pub not_rendered: Option<CannotRender>,
 }
@@ -190,16 +205,15 @@ pub struct Completed {
 ///
 /// # Errors
 /// [`CannotInject`] where one part can't be added; then none is.
-pub fn complete(
-    template: &Value,
+pub fn complete<'a>(
+    template: &'a Json<'a>,
     base: &str,
     named: Option<&str>,
     wanted: &Wanted,
     our_port: &OurPort,
-) -> Result<Completed, CannotInject> {
+) -> Result<Completed<'a>, CannotInject> {
     let view = Template::new(template);
-    let core_index = blocked(view, named)?;
-    let core = &template["spec"]["containers"][core_index];
+    let (core_index, core) = blocked(view, named)?;
     let core_base = format!("{base}/spec/containers/{core_index}");
     let rendering::Change {
         mut operations,
@@ -209,23 +223,23 @@ pub fn complete(
     } = rendering::change(view, base, (core_index, core), &wanted.rendering);
     let has_volume = view.volumes().any(is_our_volume);
     let volumes = (!has_volume).then(list_volume).into_iter().chain(volume);
-    let spec = &template["spec"];
-    operations.extend(append(spec, &format!("{base}/spec"), "volumes", volumes));
+    operations.extend(append(
+        view.spec(),
+        &format!("{base}/spec"),
+        "volumes",
+        volumes,
+    ));
     let has_mount = mounts(core).any(is_our_mount);
     let added = (!has_mount).then(list_mount).into_iter().chain(mount);
-    operations.extend(append(core, &core_base, "volumeMounts", added));
+    operations.extend(append(Some(core), &core_base, "volumeMounts", added));
     operations.extend(complete_port(view, core, &core_base, wanted.port, our_port));
-    let mut annotations = vec![
+    let said = [
         (names::PORT, wanted.port.to_string()),
         (names::MEMBERSHIP, wanted.membership.to_string()),
     ];
-    annotations.extend(
-        wanted
-            .restarted_at
-            .clone()
-            .map(|at| (names::RESTARTED_AT, at)),
-    );
-    operations.extend(annotate(template, base, &annotations));
+    let restarted = wanted.restarted_at.clone();
+    let restarted = restarted.map(|at| (names::RESTARTED_AT, at));
+    operations.extend(annotate(template, base, said.into_iter().chain(restarted)));
     Ok(Completed {
         operations,
         not_rendered,
@@ -235,100 +249,98 @@ pub fn complete(
 /// Declares the port where no container does, in the entry that we added before if there is one.
 fn complete_port(
     template: Template<'_>,
-    core: &Value,
+    core: &Json<'_>,
     core_base: &str,
     port: PeerPort,
     our_port: &OurPort,
-) -> Option<PatchOperation> {
-    let is_outdated = |it: &Value| our_port.is(it) && !has_number(it, port);
-    let outdated = list(Some(core), "ports").position(is_outdated);
+) -> Option<Operation<'static>> {
+    let is_outdated = |it: &Json<'_>| our_port.is(it) && !has_number(it, port);
+    let outdated = ports(core).position(is_outdated);
     let declared = template.declares(port);
     match outdated {
         None if declared => None,
         None => {
-            let mut entry = json!({"containerPort": port.get(), "protocol": "TCP"});
-            if !template
+            let is_taken = template
                 .ports()
-                .any(|it| text(it, "name") == Some(STELLAR_PEERS))
-            {
-                entry["name"] = json!(STELLAR_PEERS);
-            }
-            append(core, core_base, "ports", [entry]).pop()
+                .any(|it| it.text("name") == Some(STELLAR_PEERS));
+            let name = (!is_taken).then(|| ("name", Json::from(STELLAR_PEERS)));
+            let entry = [
+                ("containerPort", port.get().into()),
+                ("protocol", "TCP".into()),
+            ];
+            let entry = Json::Object(entry.into_iter().chain(name).collect());
+            append(Some(core), core_base, "ports", [entry]).pop()
         }
-        Some(index) if declared => Some(remove(&format!("{core_base}/ports/{index}"))),
+        Some(index) if declared => Some(remove(format!("{core_base}/ports/{index}"))),
         // What others wrote may lack its number: "add" puts one in place of another as well as of none.
         Some(index) => Some(add(
-            &format!("{core_base}/ports/{index}/containerPort"),
-            json!(port.get()),
+            format!("{core_base}/ports/{index}/containerPort"),
+            port.get(),
         )),
     }
 }
 
 /// The operations that set these annotations of an object or template at `base`.
 pub(crate) fn annotate(
-    object: &Value,
+    object: &Json<'_>,
     base: &str,
-    wanted: &[(&str, String)],
-) -> Vec<PatchOperation> {
+    wanted: impl IntoIterator<Item = (&'static str, String)>,
+) -> Vec<Operation<'static>> {
     let metadata = object.get("metadata").filter(|it| it.is_object());
     let present = metadata
         .and_then(|it| it.get("annotations"))
         .filter(|it| it.is_object());
-    let missing = wanted
-        .iter()
-        .filter(|(key, value)| present.and_then(|it| text(it, key)) != Some(value));
-    let missing: Map<String, Value> = missing
-        .map(|(key, value)| ((*key).to_owned(), json!(value)))
-        .collect();
+    let is_missing =
+        |(key, value): &(&str, String)| present.and_then(|it| it.text(key)) != Some(value);
+    let missing = wanted.into_iter().filter(is_missing);
+    let missing: Fields<'static> = missing.map(|(key, value)| (key, value.into())).collect();
     match (metadata, present) {
         _ if missing.is_empty() => Vec::new(),
         (None, _) => vec![add(
-            &format!("{base}/metadata"),
-            json!({ "annotations": missing }),
+            format!("{base}/metadata"),
+            Json::object([("annotations", Json::Object(missing))]),
         )],
         (_, None) => vec![add(
-            &format!("{base}/metadata/annotations"),
-            Value::Object(missing),
+            format!("{base}/metadata/annotations"),
+            Json::Object(missing),
         )],
         (_, Some(_)) => missing
             .into_iter()
-            .map(|(key, value)| add(&annotation_path(base, &key), value))
+            .map(|(key, value)| add(annotation_path(base, &key), value))
             .collect(),
     }
 }
 
 /// The JSON pointer to an annotation of the object at `base`.
 pub(crate) fn annotation_path(base: &str, key: &str) -> String {
-    format!(
-        "{base}/metadata/annotations/{}",
-        key.replace('~', "~0").replace('/', "~1")
-    )
+    format!("{base}/metadata/annotations/{}", escaped(key))
 }
 
 /// Whether two templates differ in nothing but our parts.
 #[must_use]
-pub fn is_same_but_for_our_parts(one: &Value, other: &Value) -> bool {
+pub fn is_same_but_for_our_parts(one: &Json<'_>, other: &Json<'_>) -> bool {
     let our_port = OurPort::of(&[Template::new(one), Template::new(other)]);
     strip(one, &our_port) == strip(other, &our_port)
 }
 
 /// The template without our parts: what is left is what others wrote.
 #[must_use]
-pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
+pub(super) fn strip<'a>(template: &'a Json<'a>, our_port: &OurPort) -> Json<'a> {
     let mut left = template.clone();
     let foreign_volume = Template::new(template)
         .volumes()
-        .any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_volume(it));
+        .any(|it| it.text("name") == Some(STELLAR_PEERS) && !is_our_volume(it));
     let ours_only = !Template::new(template)
         .all_containers()
         .flat_map(mounts)
-        .any(|it| text(it, "name") == Some(STELLAR_PEERS) && !is_our_mount(it));
-    if let Some(Value::Object(annotations)) = left.pointer_mut("/metadata/annotations") {
-        for key in [names::PORT, names::MEMBERSHIP, names::RESTARTED_AT] {
-            annotations.remove(key);
-        }
-    }
+        .any(|it| it.text("name") == Some(STELLAR_PEERS) && !is_our_mount(it));
     if let Some(metadata) = left.get_mut("metadata") {
+        let annotations = metadata.get_mut("annotations");
+        if let Some(annotations) = annotations.and_then(Json::as_object_mut) {
+            for key in [names::PORT, names::MEMBERSHIP, names::RESTARTED_AT] {
+                annotations.remove(key);
+            }
+        }
         drop_empty(metadata, "annotations");
     }
     let Some(spec) = left.get_mut("spec") else {
@@ -339,12 +351,8 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
         retain(spec, "volumes", |volume| !is_our_volume(volume));
     }
     for kind in ["containers", "initContainers"] {
-        for container in spec
-            .get_mut(kind)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        let containers = spec.get_mut(kind).and_then(Json::as_list_mut);
+        for container in containers.into_iter().flatten() {
             retain(container, "volumeMounts", |mount| {
                 foreign_volume || !is_our_mount(mount)
             });
@@ -354,22 +362,22 @@ pub(super) fn strip(template: &Value, our_port: &OurPort) -> Value {
     left
 }
 
-pub(super) fn retain(object: &mut Value, key: &str, keep: impl Fn(&Value) -> bool) {
-    if let Some(Value::Array(items)) = object.get_mut(key) {
+pub(super) fn retain(object: &mut Json<'_>, key: &str, keep: impl Fn(&Json<'_>) -> bool) {
+    if let Some(Json::List(items)) = object.get_mut(key) {
         items.retain(keep);
     }
     drop_empty(object, key);
 }
 
 /// An empty list or map and an absent one are the same to the API server.
-fn drop_empty(object: &mut Value, key: &str) {
-    let Value::Object(object) = object else {
+fn drop_empty(object: &mut Json<'_>, key: &str) {
+    let Json::Object(object) = object else {
         return;
     };
     let is_empty = match object.get(key) {
-        Some(Value::Array(items)) => items.is_empty(),
-        Some(Value::Object(items)) => items.is_empty(),
-        Some(Value::Null) => true,
+        Some(Json::List(items)) => items.is_empty(),
+        Some(Json::Object(fields)) => fields.is_empty(),
+        Some(Json::Null) => true,
         _ => false,
     };
     if is_empty {
@@ -378,53 +386,21 @@ fn drop_empty(object: &mut Value, key: &str) {
 }
 
 /// Appends to the list `key` of `object`, which stands at `base`; makes the list where there is none.
-fn append(
-    object: &Value,
+fn append<'a>(
+    object: Option<&Json<'_>>,
     base: &str,
     key: &str,
-    items: impl IntoIterator<Item = Value>,
-) -> Vec<PatchOperation> {
+    items: impl IntoIterator<Item = Json<'a>>,
+) -> Vec<Operation<'a>> {
     let path = format!("{base}/{key}");
-    if object.get(key).is_some_and(Value::is_array) {
+    let items = items.into_iter();
+    if object.and_then(|it| it.get(key)).is_some_and(Json::is_list) {
         let at_end = format!("{path}/-");
-        return items.into_iter().map(|item| add(&at_end, item)).collect();
+        return items.map(|item| add(at_end.as_str(), item)).collect();
     }
-    let items: Vec<Value> = items.into_iter().collect();
+    let items: Vec<Json<'a>> = items.collect();
     if items.is_empty() {
         return Vec::new();
     }
-    vec![add(&path, Value::Array(items))]
-}
-
-pub(crate) fn add(path: &str, value: Value) -> PatchOperation {
-    PatchOperation::Add(AddOperation {
-        path: pointer(path),
-        value,
-    })
-}
-
-pub(crate) fn replace(path: &str, value: Value) -> PatchOperation {
-    PatchOperation::Replace(ReplaceOperation {
-        path: pointer(path),
-        value,
-    })
-}
-
-pub(crate) fn remove(path: &str) -> PatchOperation {
-    PatchOperation::Remove(RemoveOperation {
-        path: pointer(path),
-    })
-}
-
-pub(crate) fn test(path: &str, value: Value) -> PatchOperation {
-    PatchOperation::Test(TestOperation {
-        path: pointer(path),
-        value,
-    })
-}
-
-/// Paths are made from constants, indexes and escaped keys only.
-fn pointer(path: &str) -> PointerBuf {
-    PointerBuf::parse(path)
-        .expect("a pointer made of constants, indexes and escaped keys is well-formed")
+    vec![add(path, Json::List(items))]
 }

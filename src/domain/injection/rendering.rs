@@ -5,21 +5,20 @@ mod found;
 #[cfg(test)]
 mod tests;
 
-use json_patch::PatchOperation;
-use serde_json::{Map, Value, json};
-
 pub(super) use self::found::Found;
 use super::{
     config::{CannotRender, Config, config},
-    parts::{add, replace, retain},
-    template::{Template, list, text},
+    parts::{list_mount, retain},
+    template::{Template, list},
 };
 use crate::{
-    api::names::{self, MOUNT_PATH, STELLAR_PEERS},
+    api::names::{self, MOUNT_PATH},
     domain::{
         node::{Network, NodeName},
+        patch::{Operation, add, replace},
         policy::InjectMode,
     },
+    json::{Fields, Json},
 };
 
 /// Where the init container has the configuration as it was written.
@@ -58,7 +57,7 @@ impl Rendering {
     #[must_use]
     pub fn of(
         mode: &InjectMode,
-        object: &Value,
+        object: &Json<'_>,
         node: Option<NodeName>,
         network: &Network,
     ) -> Self {
@@ -80,51 +79,69 @@ impl Rendering {
 }
 
 impl RenderParts {
-    fn parts(&self, template: Template<'_>, core: &Value) -> Result<Wanted, CannotRender> {
+    fn parts<'a>(
+        &self,
+        template: Template<'a>,
+        core: &'a Json<'a>,
+    ) -> Result<Wanted<'a>, CannotRender> {
         let node = self.node.as_ref().ok_or(CannotRender::GeneratedName)?;
         let config = config(template, core, self.config_path.as_deref(), node.as_str())?;
         Ok(Wanted {
             init_container: self.init_container(template, core, node, &config),
-            mount: json!({
-                "name": names::CONFIG_VOLUME, "mountPath": config.path, "subPath": config.file,
-                "readOnly": true,
-            }),
+            mount: Json::object([
+                ("mountPath", config.path.into()),
+                ("name", names::CONFIG_VOLUME.into()),
+                ("readOnly", true.into()),
+                ("subPath", config.file.into()),
+            ]),
         })
     }
 
-    fn init_container(
+    fn init_container<'a>(
         &self,
-        template: Template<'_>,
-        core: &Value,
+        template: Template<'a>,
+        core: &'a Json<'a>,
         node: &NodeName,
-        config: &Config<'_>,
-    ) -> Value {
+        config: &Config<'a>,
+    ) -> Json<'a> {
+        let pod_ips = [
+            ("apiVersion", "v1".into()),
+            ("fieldPath", "status.podIPs".into()),
+        ];
+        let pod_ips = Json::object([("fieldRef", Json::object(pod_ips))]);
+        let env = Json::object([("name", "POD_IP".into()), ("valueFrom", pod_ips)]);
+        let source = [
+            ("mountPath", SOURCE_PATH.into()),
+            (
+                "name",
+                config.mount.get("name").cloned().unwrap_or_default(),
+            ),
+            ("readOnly", true.into()),
+        ];
+        let part = config.mount.get("subPath").cloned();
+        let source = source.into_iter().chain(part.map(|it| ("subPath", it)));
+        let result = [
+            ("mountPath", RESULT_PATH.into()),
+            ("name", names::CONFIG_VOLUME.into()),
+        ];
+        let mounts = [
+            Json::Object(source.collect()),
+            list_mount(),
+            Json::object(result),
+        ];
         let args = arguments(node, &self.network, SOURCE_PATH, &config.file);
-        let mut source = json!({
-            "name": config.mount["name"], "mountPath": SOURCE_PATH, "readOnly": true,
-        });
-        if let Some(part) = config.mount.get("subPath") {
-            source["subPath"] = part.clone();
-        }
-        json!({
-            "name": names::RENDER_CONTAINER,
-            "image": self.image,
-            "imagePullPolicy": "IfNotPresent",
-            "args": args,
-            "env": [{
-                "name": "POD_IP",
-                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIPs"}},
-            }],
-            "resources": resources(core),
-            "securityContext": security(template, core),
-            "terminationMessagePath": "/dev/termination-log",
-            "terminationMessagePolicy": "FallbackToLogsOnError",
-            "volumeMounts": [
-                source,
-                {"name": STELLAR_PEERS, "mountPath": MOUNT_PATH, "readOnly": true},
-                {"name": names::CONFIG_VOLUME, "mountPath": RESULT_PATH},
-            ],
-        })
+        Json::object([
+            ("args", Json::list(args)),
+            ("env", Json::list([env])),
+            ("image", self.image.clone().into()),
+            ("imagePullPolicy", "IfNotPresent".into()),
+            ("name", names::RENDER_CONTAINER.into()),
+            ("resources", resources(core)),
+            ("securityContext", security(template, core)),
+            ("terminationMessagePath", "/dev/termination-log".into()),
+            ("terminationMessagePolicy", "FallbackToLogsOnError".into()),
+            ("volumeMounts", Json::list(mounts)),
+        ])
     }
 }
 
@@ -148,88 +165,89 @@ pub(super) fn arguments(
 
 /// What the core container has. A pod is admitted, placed and classed by the larger of what its init containers need
 /// each and its containers need together: so no quota, range or node refuses it for us.
-fn resources(core: &Value) -> Value {
-    let mut resources = json!({});
-    for kind in ["requests", "limits"] {
-        for name in ["cpu", "memory"] {
-            if let Some(quantity) = core.pointer(&format!("/resources/{kind}/{name}")) {
-                resources[kind][name] = quantity.clone();
-            }
-        }
-    }
-    resources
+fn resources<'a>(core: &'a Json<'a>) -> Json<'a> {
+    let of = |kind| {
+        let quantity = |name| Some((name, core.at(["resources", kind, name])?.clone()));
+        let quantities = ["cpu", "memory"].into_iter().filter_map(quantity);
+        let quantities: Fields<'a> = quantities.collect();
+        (!quantities.is_empty()).then_some((kind, Json::Object(quantities)))
+    };
+    Json::Object(["limits", "requests"].into_iter().filter_map(of).collect())
 }
 
 /// The init container reads and writes as the core container does, and needs nothing that a profile could refuse where
 /// that one is allowed.
-fn security(template: Template<'_>, core: &Value) -> Value {
-    let mut security = json!({
-        "allowPrivilegeEscalation": false,
-        "capabilities": {"drop": ["ALL"]},
-        "readOnlyRootFilesystem": true,
+fn security<'a>(template: Template<'_>, core: &'a Json<'a>) -> Json<'a> {
+    let drop_all = Json::object([("drop", Json::list(["ALL"]))]);
+    let own = [
+        ("allowPrivilegeEscalation", false.into()),
+        ("capabilities", drop_all),
+        ("readOnlyRootFilesystem", true.into()),
         // Without any user it is the image's, which is not root.
-        "runAsNonRoot": template.user_of(core) != Some(0),
-    });
-    for key in [
-        "runAsUser",
+        ("runAsNonRoot", (template.user_of(core) != Some(0)).into()),
+    ];
+    let copied = [
         "runAsGroup",
+        "runAsUser",
         "seLinuxOptions",
         "seccompProfile",
-    ] {
-        if let Some(value) = core.pointer(&format!("/securityContext/{key}")) {
-            security[key] = value.clone();
-        }
-    }
-    security
+    ];
+    let copied = copied
+        .into_iter()
+        .filter_map(|key| Some((key, core.at(["securityContext", key])?.clone())));
+    Json::Object(own.into_iter().chain(copied).collect())
 }
 
-struct Wanted {
-    init_container: Value,
-    mount: Value,
+struct Wanted<'a> {
+    init_container: Json<'a>,
+    mount: Json<'a>,
 }
 
 /// The volume for the merged file, which may hold a seed.
-pub(super) fn volume(name: &str) -> Value {
-    let in_memory = json!({"medium": "Memory", "sizeLimit": RESULT_SIZE});
-    json!({"name": name, "emptyDir": in_memory})
+pub(super) fn volume(name: &str) -> Json<'_> {
+    let in_memory = [
+        ("medium", "Memory".into()),
+        ("sizeLimit", RESULT_SIZE.into()),
+    ];
+    Json::object([("emptyDir", Json::object(in_memory)), ("name", name.into())])
 }
 
-fn is_render_container(container: &Value) -> bool {
-    text(container, "name") == Some(names::RENDER_CONTAINER)
+fn is_render_container(container: &Json<'_>) -> bool {
+    container.text("name") == Some(names::RENDER_CONTAINER)
 }
 
 /// In memory, as ours is.
-fn is_config_volume(volume: &Value) -> bool {
-    text(volume, "name") == Some(names::CONFIG_VOLUME)
-        && volume.pointer("/emptyDir/medium") == Some(&json!("Memory"))
+fn is_config_volume(volume: &Json<'_>) -> bool {
+    volume.text("name") == Some(names::CONFIG_VOLUME)
+        && volume.get("emptyDir").and_then(|it| it.text("medium")) == Some("Memory")
 }
 
-pub(super) fn is_foreign_volume(volume: &Value) -> bool {
-    text(volume, "name") == Some(names::CONFIG_VOLUME) && !is_config_volume(volume)
+pub(super) fn is_foreign_volume(volume: &Json<'_>) -> bool {
+    volume.text("name") == Some(names::CONFIG_VOLUME) && !is_config_volume(volume)
 }
 
-fn is_config_mount(mount: &Value) -> bool {
-    text(mount, "name") == Some(names::CONFIG_VOLUME)
+fn is_config_mount(mount: &Json<'_>) -> bool {
+    mount.text("name") == Some(names::CONFIG_VOLUME)
 }
 
 /// What makes these parts as they should be: added, renewed where they say something else, or taken out.
 #[derive(Debug, Default)]
-pub(super) struct Change {
-    pub(super) operations: Vec<PatchOperation>,
+pub(super) struct Change<'a> {
+    pub(super) operations: Vec<Operation<'a>>,
     /// The volume, where it has to be added.
-    pub(super) volume: Option<Value>,
+    pub(super) volume: Option<Json<'a>>,
     /// The mount in the core container, where it has to be added.
-    pub(super) mount: Option<Value>,
+    pub(super) mount: Option<Json<'a>>,
     /// Why the list is only mounted, where it should be more.
     pub(super) not_rendered: Option<CannotRender>,
 }
 
-pub(super) fn change(
-    template: Template<'_>,
+pub(super) fn change<'a>(
+    template: Template<'a>,
     base: &str,
-    (core_index, core): (usize, &Value),
+    (core_index, core): (usize, &'a Json<'a>),
     rendering: &Rendering,
-) -> Change {
+) -> Change<'a> {
     let found = Found::of(template, Some(core_index));
     let spec = format!("{base}/spec");
     let core_base = format!("{spec}/containers/{core_index}");
@@ -261,17 +279,17 @@ pub(super) fn change(
     let path = format!("{spec}/initContainers");
     match found.init_container {
         Some((_, there)) if covers(there, &init_container) => {}
-        Some((at, _)) => operations.push(replace(&format!("{path}/{at}"), init_container)),
+        Some((at, _)) => operations.push(replace(format!("{path}/{at}"), init_container)),
         None if template.list("initContainers").next().is_some() => {
-            operations.push(add(&format!("{path}/0"), init_container));
+            operations.push(add(format!("{path}/0"), init_container));
         }
-        None => operations.push(add(&path, json!([init_container]))),
+        None => operations.push(add(path, Json::list([init_container]))),
     }
     change.volume = found.volume.is_none().then(|| volume(names::CONFIG_VOLUME));
     match found.mount {
         Some((_, there)) if covers(there, &mount) => {}
         Some((at, _)) => {
-            operations.push(replace(&format!("{core_base}/volumeMounts/{at}"), mount));
+            operations.push(replace(format!("{core_base}/volumeMounts/{at}"), mount));
         }
         None => change.mount = Some(mount),
     }
@@ -280,7 +298,11 @@ pub(super) fn change(
 
 /// Leaves these parts where they work as they stand, and takes them out where they don't. `core` is the core
 /// container's index, where it is known.
-pub(super) fn mend(template: Template<'_>, base: &str, core: Option<usize>) -> Vec<PatchOperation> {
+pub(super) fn mend(
+    template: Template<'_>,
+    base: &str,
+    core: Option<usize>,
+) -> Vec<Operation<'static>> {
     let found = Found::of(template, core);
     if found.is_sound() {
         return Vec::new();
@@ -289,13 +311,13 @@ pub(super) fn mend(template: Template<'_>, base: &str, core: Option<usize>) -> V
 }
 
 /// Whether everything that is wanted stands so in what is there. Fields that others added don't matter.
-fn covers(there: &Value, wanted: &Value) -> bool {
+fn covers(there: &Json<'_>, wanted: &Json<'_>) -> bool {
     match (there, wanted) {
-        (Value::Object(there), Value::Object(wanted)) => {
-            let has = |(key, value)| Map::get(there, key).is_some_and(|it| covers(it, value));
+        (Json::Object(there), Json::Object(wanted)) => {
+            let has = |(key, value)| there.get(key).is_some_and(|it| covers(it, value));
             wanted.iter().all(has)
         }
-        (Value::Array(there), Value::Array(wanted)) => {
+        (Json::List(there), Json::List(wanted)) => {
             let mut pairs = there.iter().zip(wanted);
             there.len() == wanted.len() && pairs.all(|(there, wanted)| covers(there, wanted))
         }
@@ -305,19 +327,19 @@ fn covers(there: &Value, wanted: &Value) -> bool {
 
 impl<'a> Template<'a> {
     /// A field of the pod's security context.
-    pub(super) fn pod_security(self, key: &str) -> Option<&'a Value> {
-        self.spec()?.get("securityContext")?.get(key)
+    pub(super) fn pod_security(self, key: &str) -> Option<&'a Json<'a>> {
+        self.spec()?.at(["securityContext", key])
     }
 
     /// The user that a container runs as, where somebody says so.
-    pub(super) fn user_of(self, container: &Value) -> Option<u64> {
-        let own = container.pointer("/securityContext/runAsUser");
+    pub(super) fn user_of(self, container: &Json<'_>) -> Option<u64> {
+        let own = container.at(["securityContext", "runAsUser"]);
         own.or(self.pod_security("runAsUser"))?.as_u64()
     }
 }
 
 /// Removes these parts.
-pub(super) fn strip(spec: &mut Value) {
+pub(super) fn strip(spec: &mut Json<'_>) {
     let is_foreign = list(Some(spec), "volumes").any(is_foreign_volume);
     retain(spec, "initContainers", |it| !is_render_container(it));
     if is_foreign {
@@ -325,7 +347,7 @@ pub(super) fn strip(spec: &mut Value) {
     }
     retain(spec, "volumes", |it| !is_config_volume(it));
     for kind in ["containers", "initContainers"] {
-        let containers = spec.get_mut(kind).and_then(Value::as_array_mut);
+        let containers = spec.get_mut(kind).and_then(Json::as_list_mut);
         for container in containers.into_iter().flatten() {
             retain(container, "volumeMounts", |it| !is_config_mount(it));
         }

@@ -1,10 +1,15 @@
 //! What an admission of a StellarNode becomes: a validator gets its peer port, and an impossible one is refused.
 
-use json_patch::PatchOperation;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::parts::add;
-use crate::domain::{peer::PeerPort, snapshot::peer_port_of_spec};
+use crate::{
+    domain::{
+        patch::{Operation, add},
+        peer::PeerPort,
+        snapshot::peer_port_of_spec,
+    },
+    json::Json,
+};
 
 /// Decides one write of a StellarNode: the operations that give it its port.
 ///
@@ -13,7 +18,7 @@ use crate::domain::{peer::PeerPort, snapshot::peer_port_of_spec};
 pub fn admit_stellar_node(
     object: &Value,
     old: Option<&Value>,
-) -> Result<Vec<PatchOperation>, String> {
+) -> Result<Vec<Operation<'static>>, String> {
     let is_deleted = object
         .pointer("/metadata/deletionTimestamp")
         .is_some_and(|it| !it.is_null());
@@ -40,12 +45,12 @@ pub fn admit_stellar_node(
         None => Ok(match spec.get("validatorConfig") {
             Some(Value::Object(_)) => vec![add(
                 "/spec/validatorConfig/peerPort",
-                json!(PeerPort::DEFAULT.get()),
+                PeerPort::DEFAULT.get(),
             )],
             None | Some(Value::Null) => {
                 vec![add(
                     "/spec/validatorConfig",
-                    json!({"peerPort": PeerPort::DEFAULT.get()}),
+                    Json::object([("peerPort", PeerPort::DEFAULT.get().into())]),
                 )]
             }
             Some(_) => Vec::new(),
@@ -55,7 +60,10 @@ pub fn admit_stellar_node(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::domain::patch::sendable;
 
     fn validator(config: impl Into<Value>) -> Value {
         json!({"spec": {"nodeType": "Validator", "validatorConfig": config.into()}})
@@ -63,7 +71,7 @@ mod tests {
 
     fn admitted(mut object: Value) -> Value {
         let operations = admit_stellar_node(&object, None).unwrap();
-        json_patch::patch(&mut object, &operations).unwrap();
+        json_patch::patch(&mut object, &sendable(operations)).unwrap();
         object
     }
 

@@ -1,22 +1,21 @@
 //! Reading a pod template: its core container, its ports, and which of our parts it has.
 
-use serde_json::Value;
-
 use super::{
     config::{CannotRender, config},
     parts::Parts,
 };
 use crate::{
-    api::{Container, ContainerPort, names},
+    api::names,
     domain::{
         peer::{InvalidPort, PeerPort},
         snapshot::Lookup,
     },
+    json::Json,
 };
 
 /// A pod template as JSON, in whatever shape it came.
 #[derive(Clone, Copy, Debug)]
-pub struct Template<'a>(&'a Value);
+pub struct Template<'a>(&'a Json<'a>);
 
 /// Why a template can't get our parts. Nothing that we do by ourselves changes that.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,95 +64,84 @@ pub struct TemplateView {
 impl<'a> Template<'a> {
     /// Any JSON will do; what isn't there is absent.
     #[must_use]
-    pub const fn new(template: &'a Value) -> Self {
+    pub const fn new(template: &'a Json<'a>) -> Self {
         Self(template)
     }
 
-    pub(crate) fn labels(self) -> Option<&'a Value> {
-        self.0.get("metadata")?.get("labels")
+    pub(crate) fn labels(self) -> Option<&'a Json<'a>> {
+        self.0.at(["metadata", "labels"])
     }
 
-    pub(crate) fn annotations(self) -> Option<&'a Value> {
-        self.0.get("metadata")?.get("annotations")
+    pub(crate) fn annotations(self) -> Option<&'a Json<'a>> {
+        self.0.at(["metadata", "annotations"])
     }
 
     /// An annotation of the template.
     #[must_use]
     pub fn annotation(self, key: &str) -> Option<&'a str> {
-        self.0
-            .get("metadata")?
-            .get("annotations")?
-            .get(key)?
-            .as_str()
+        self.annotations()?.text(key)
     }
 
-    pub(super) fn spec(self) -> Option<&'a Value> {
+    pub(super) fn spec(self) -> Option<&'a Json<'a>> {
         self.0.get("spec")
     }
 
-    pub(super) fn list(self, key: &str) -> impl Iterator<Item = &'a Value> + Clone {
+    pub(super) fn list(self, key: &str) -> impl Iterator<Item = &'a Json<'a>> + Clone {
         list(self.spec(), key)
     }
 
-    pub(super) fn volumes(self) -> impl Iterator<Item = &'a Value> {
+    pub(super) fn volumes(self) -> impl Iterator<Item = &'a Json<'a>> {
         self.list("volumes")
     }
 
     /// All containers, those that run at the start included.
-    pub(super) fn all_containers(self) -> impl Iterator<Item = &'a Value> {
+    pub(super) fn all_containers(self) -> impl Iterator<Item = &'a Json<'a>> {
         self.list("containers").chain(self.list("initContainers"))
     }
 
     /// Index and object of stellar-core's container. `named` is annotation [`names::CONTAINER`].
-    pub(super) fn core(self, named: Option<&str>) -> Result<(usize, &'a Value), CannotInject> {
-        let containers: Vec<&'a Value> = self.list("containers").collect();
-        let find = |name: &str| {
-            containers
-                .iter()
-                .position(|it| text(it, "name") == Some(name))
-        };
+    pub(super) fn core(self, named: Option<&str>) -> Result<(usize, &'a Json<'a>), CannotInject> {
+        let containers = || self.list("containers").enumerate();
+        let find = |name: &str| containers().find(|(_, it)| it.text("name") == Some(name));
         let known = names::CORE_CONTAINERS.iter().find_map(|name| find(name));
-        let index = match (known, named) {
-            (Some(index), _) => Ok(index),
+        match (known, named) {
+            (Some(core), _) => Ok(core),
             (None, Some(name)) => find(name)
                 .ok_or_else(|| CannotInject::NoSuchContainer(name.chars().take(80).collect())),
-            (None, None) if containers.len() == 1 => Ok(0),
-            (None, None) => Err(CannotInject::NoCoreContainer),
-        }?;
-        Ok((index, containers[index]))
-    }
-
-    /// Containers that run side by side, as far as ports go; an unreadable one counts as empty.
-    pub(super) fn containers(self) -> Vec<Container> {
-        self.list("containers")
-            .map(Container::deserialize_lenient)
-            .collect()
+            (None, None) => {
+                let mut all = containers();
+                let only = all.next().filter(|_| all.next().is_none());
+                only.ok_or(CannotInject::NoCoreContainer)
+            }
+        }
     }
 
     /// Whether some container declares this TCP port.
     pub(super) fn declares(self, port: PeerPort) -> bool {
-        let declares = |it: &Container| {
-            it.ports
-                .iter()
-                .any(|it| it.is_tcp() && it.container_port == i64::from(port.get()))
-        };
-        self.containers().iter().any(declares)
+        let is_tcp = |it: &Json<'_>| it.text("protocol").is_none_or(|it| it == "TCP");
+        let has_number = |it: &Json<'_>| number(it) == i64::from(port.get());
+        self.readable_ports().any(|it| is_tcp(it) && has_number(it))
     }
 
     /// The declared ports of the containers that run side by side.
-    pub(super) fn ports(self) -> impl Iterator<Item = &'a Value> {
-        self.list("containers")
-            .flat_map(|container| list(Some(container), "ports"))
+    pub(super) fn ports(self) -> impl Iterator<Item = &'a Json<'a>> {
+        self.list("containers").flat_map(ports)
+    }
+
+    /// The same, without those of containers of which a port can't be read.
+    fn readable_ports(self) -> impl Iterator<Item = &'a Json<'a>> {
+        let containers = self.list("containers");
+        let readable = containers.filter(|it| ports(it).all(is_readable));
+        readable.flat_map(ports)
     }
 
     /// The port that a container declares by name as the peer port.
     #[must_use]
     pub fn named_port(self) -> Option<Result<PeerPort, InvalidPort>> {
-        let containers = self.containers();
-        let mut ports = containers.iter().flat_map(|it| &it.ports);
         let is_peer = |name: &str| names::PEER_PORT_NAMES.contains(&name);
-        let port = ports.find(|it| it.name.as_deref().is_some_and(is_peer))?;
-        Some(PeerPort::new(port.container_port))
+        let mut ports = self.readable_ports();
+        let port = ports.find(|it| it.text("name").is_some_and(is_peer))?;
+        Some(PeerPort::new(number(port)))
     }
 
     /// Annotation [`names::PORT`] of the template.
@@ -209,10 +197,10 @@ impl<'a> Template<'a> {
     }
 
     /// A container whose only data is on an emptyDir. A mount without a volume here is a claim by template.
-    fn is_ephemeral(self, core: &Value) -> bool {
-        let volume = |name: &str| self.volumes().find(|it| text(it, "name") == Some(name));
+    fn is_ephemeral(self, core: &Json<'_>) -> bool {
+        let volume = |name: &str| self.volumes().find(|it| it.text("name") == Some(name));
         let kinds = mounts(core)
-            .filter_map(|mount| text(mount, "name"))
+            .filter_map(|mount| mount.text("name"))
             .map(|name| match volume(name) {
                 None => Some(false),
                 Some(it) if it.get("persistentVolumeClaim").is_some() => Some(false),
@@ -230,39 +218,43 @@ impl<'a> Template<'a> {
 
 /// The items of a list, none where it is absent or no list.
 pub(super) fn list<'a>(
-    object: Option<&'a Value>,
+    object: Option<&'a Json<'a>>,
     key: &str,
-) -> impl Iterator<Item = &'a Value> + Clone + use<'a> {
+) -> impl Iterator<Item = &'a Json<'a>> + Clone + use<'a> {
     object
         .and_then(|it| it.get(key))
-        .and_then(Value::as_array)
+        .and_then(Json::as_list)
         .into_iter()
         .flatten()
 }
 
 /// The volume mounts of a container.
-pub(super) fn mounts(container: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn mounts<'a>(container: &'a Json<'a>) -> impl Iterator<Item = &'a Json<'a>> {
     list(Some(container), "volumeMounts")
 }
 
-/// A field that is text.
-pub(super) fn text<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
-    object.get(key)?.as_str()
+/// The ports that a container declares.
+pub(super) fn ports<'a>(container: &'a Json<'a>) -> impl Iterator<Item = &'a Json<'a>> + Clone {
+    list(Some(container), "ports")
 }
 
-impl Container {
-    /// An unreadable container counts as one without ports.
-    fn deserialize_lenient(value: &Value) -> Self {
-        serde::Deserialize::deserialize(value).unwrap_or_default()
-    }
+/// Whether a declared port has the shape of one.
+fn is_readable(port: &Json<'_>) -> bool {
+    let is_text = |key| {
+        port.get(key)
+            .is_none_or(|it| it.is_null() || it.as_str().is_some())
+    };
+    let number = port.get("containerPort");
+    port.is_object()
+        && is_text("name")
+        && is_text("protocol")
+        && number.is_none_or(|it| it.as_i64().is_some())
 }
 
-impl ContainerPort {
-    pub(super) fn is_tcp(&self) -> bool {
-        self.protocol
-            .as_deref()
-            .is_none_or(|protocol| protocol == "TCP")
-    }
+fn number(port: &Json<'_>) -> i64 {
+    port.get("containerPort")
+        .and_then(Json::as_i64)
+        .unwrap_or_default()
 }
 
 /// The effective peer port: StellarNode, then annotation (object, template), then a named container port, then
@@ -285,20 +277,20 @@ pub(crate) fn effective_port(
 }
 
 /// Looks a label up in JSON metadata.
-pub(crate) fn metadata<'a>(object: &'a Value, map: &str) -> Option<&'a Value> {
-    object.get("metadata")?.get(map)
+pub(crate) fn metadata<'a>(object: &'a Json<'a>, map: &str) -> Option<&'a Json<'a>> {
+    object.at(["metadata", map])
 }
 
 /// An annotation or label of an object, then of its template.
-pub(crate) fn setting<'a>(object: &'a Value, map: &str, key: &str) -> Option<&'a str> {
-    let template = object.get("spec").and_then(|spec| spec.get("template"));
+pub(crate) fn setting<'a>(object: &'a Json<'a>, map: &str, key: &str) -> Option<&'a str> {
+    let template = object.at(["spec", "template"]);
     [Some(object), template]
         .into_iter()
         .flatten()
-        .find_map(|it| it.get("metadata")?.get(map)?.get(key)?.as_str())
+        .find_map(|it| it.at(["metadata", map])?.text(key))
 }
 
 /// Whether a map of labels has this value.
-pub(crate) fn has(map: Option<&Value>, key: &str, value: &str) -> bool {
+pub(crate) fn has(map: Option<&Json<'_>>, key: &str, value: &str) -> bool {
     map.find(key) == Some(value)
 }

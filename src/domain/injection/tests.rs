@@ -11,9 +11,11 @@ use crate::{
     domain::{
         membership::{Members, Membership, MembershipHash},
         node::{Network, NodeName},
+        patch::sendable,
         peer::PeerPort,
         policy::InjectMode,
     },
+    json::Json,
 };
 
 /// A StatefulSet in the shape of the operator's.
@@ -70,12 +72,37 @@ fn knowledge(others: &[&str]) -> Knowledge {
     }
 }
 
-fn review<'a>(object: &'a Value, old: Option<&'a Value>, manager: &'a str) -> Review<'a> {
-    Review {
+/// What an admission comes to: how it ended, the object after it, and what the writer is told.
+pub(crate) struct Admitted {
+    pub(crate) outcome: Outcome,
+    pub(crate) after: Value,
+    pub(crate) patch: Vec<Value>,
+    pub(crate) warnings: Vec<String>,
+}
+
+pub(crate) fn admitted(
+    object: &Value,
+    old: Option<&Value>,
+    manager: &str,
+    knowledge: impl FnOnce() -> Option<Knowledge>,
+) -> Admitted {
+    let (json, old) = (Json::from(object), old.map(Json::from));
+    let review = Review {
         name: "validator-1",
-        object,
-        old,
+        object: &json,
+        old: old.as_ref(),
         field_manager: Some(manager),
+    };
+    let admission = admit_stateful_set(review, knowledge);
+    let patch = admission.operations.iter().map(|it| json!(it)).collect();
+    let mut after = object.clone();
+    json_patch::patch(&mut after, &sendable(admission.operations))
+        .expect("every patch fits its object");
+    Admitted {
+        outcome: admission.outcome,
+        after,
+        patch,
+        warnings: admission.warnings,
     }
 }
 
@@ -86,10 +113,7 @@ fn stored_after(
     manager: &str,
     knowledge: &Knowledge,
 ) -> Value {
-    let admission = admit_stateful_set(review(object, old, manager), || Some(knowledge.clone()));
-    let mut stored = object.clone();
-    json_patch::patch(&mut stored, &admission.operations).expect("every patch fits its object");
-    stored
+    admitted(object, old, manager, || Some(knowledge.clone())).after
 }
 
 fn created(object: &Value) -> Value {
@@ -101,7 +125,7 @@ fn template(object: &Value) -> &Value {
 }
 
 fn parts(object: &Value) -> Parts {
-    Parts::of(Template::new(template(object)), None)
+    Parts::of(Template::new(&template(object).into()), None)
 }
 
 /// Ways in which a writer may leave our parts.
@@ -255,7 +279,7 @@ proptest! {
         new["spec"]["template"]["spec"]["containers"][0]["image"] = json!("core:2");
         let after = stored_after(&new, Some(&stored), "operator", &knowledge(&["validator-2"]));
         prop_assert_eq!(parts(&after), Parts::Whole);
-        prop_assert!(is_same_but_for_our_parts(template(&after), template(&new)));
+        prop_assert!(is_same_but_for_our_parts(&template(&after).into(), &template(&new).into()));
         let again = stored_after(&after, Some(&stored), "operator", &knowledge(&["validator-2"]));
         prop_assert_eq!(&again, &after, "a second call of the same request changes nothing");
     }
@@ -288,9 +312,7 @@ proptest! {
     ) {
         let wrapped = |inner: Value| if wrap { json!({"spec": {"template": inner}, "metadata": {"labels": {names::INJECT: "enabled"}}}) } else { inner };
         let (object, old) = (wrapped(object), wrapped(old));
-        let admission = admit_stateful_set(review(&object, has_old.then_some(&old), "x"), || Some(knowledge(&["a"])));
-        let mut patched = object.clone();
-        prop_assert!(json_patch::patch(&mut patched, &admission.operations).is_ok());
+        let _ = admitted(&object, has_old.then_some(&old), "x", || Some(knowledge(&["a"])));
         let _ = admit_stellar_node(&object, has_old.then_some(&old));
     }
 }
@@ -458,11 +480,10 @@ fn where_one_part_cannot_be_added_none_is_and_the_write_goes_on() {
         (two_containers, names::CONTAINER),
         (bad_port, "port"),
     ] {
-        let admission = admit_stateful_set(review(&object, None, "x"), || Some(knowledge(&[])));
+        let admission = admitted(&object, None, "x", || Some(knowledge(&[])));
         assert_eq!(
-            (admission.outcome, admission.operations.len()),
-            (Outcome::NotInjected, 0),
-            "{object}"
+            (admission.outcome, &admission.after),
+            (Outcome::NotInjected, &object),
         );
         assert!(
             admission.warnings[0].contains(says),
@@ -539,10 +560,10 @@ fn a_statefulset_put_over_running_pods_and_one_before_we_are_ready_are_left_as_t
         ..knowledge(&[])
     };
     assert_eq!(stored_after(&object, None, "x", &orphans), object);
-    let admission = admit_stateful_set(review(&object, None, "x"), || None);
+    let admission = admitted(&object, None, "x", || None);
     assert_eq!(
-        (admission.outcome, admission.operations.len()),
-        (Outcome::NotInjected, 0)
+        (admission.outcome, admission.after),
+        (Outcome::NotInjected, object)
     );
 }
 
@@ -555,11 +576,11 @@ fn only_validators_and_what_opts_in_are_concerned() {
     let mut other = plain("postgres");
     other["spec"]["template"]["metadata"]["labels"] = json!({"app": "postgres"});
     for object in [read_pool, disabled, other] {
-        assert!(!is_concerned(&object, None), "{object}");
+        assert!(!is_concerned(&Json::from(&object), None), "{object}");
         assert_eq!(created(&object), object);
     }
-    assert!(is_concerned(&operators("core:1"), None));
-    assert!(is_concerned(&plain("core:1"), None));
+    assert!(is_concerned(&operators("core:1").into(), None));
+    assert!(is_concerned(&plain("core:1").into(), None));
 }
 
 #[test]

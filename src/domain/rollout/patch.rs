@@ -1,50 +1,46 @@
 //! The writes to a StatefulSet that make up a restart, each a JSON patch that tests what it rests on.
 
-use jiff::Timestamp;
-use json_patch::PatchOperation;
-use serde_json::{Value, json};
-
 use super::{Fence, Start};
 use crate::{
     api::names,
     domain::{
-        injection::{self, CannotInject, OurPort, Rendering, Template, Wanted, test},
+        injection::{self, CannotInject, OurPort, Rendering, Template, Wanted},
+        patch::{Operation, remove, replace, test},
         policy::InjectMode,
         snapshot::parse_time,
         time::rfc3339,
         turn::fenced,
     },
+    json::Json,
 };
+use jiff::Timestamp;
 
 /// The patch that gives a StatefulSet the token of a turn. `object` is the StatefulSet as it was decided on.
 #[must_use]
-pub fn token_patch(object: &Value, start: &Start, token: &str) -> Vec<PatchOperation> {
+pub fn token_patch<'a>(object: &Json<'_>, start: &'a Start, token: &str) -> Vec<Operation<'a>> {
     let mut operations = tests_of(&start.uid, start.generation);
     let path = injection::annotation_path("", names::TURN);
     match &start.turn {
-        Some(seen) => operations.push(test(&path, json!(seen))),
+        Some(seen) => operations.push(test(path, seen.as_str())),
         // An absent annotation can be tested only where there are others.
         None if injection::metadata(object, "annotations").is_some() => {
-            operations.push(test(&path, Value::Null));
+            operations.push(test(path, Json::Null));
         }
-        None => operations.push(test("/metadata/annotations", Value::Null)),
+        None => operations.push(test("/metadata/annotations", Json::Null)),
     }
-    operations.extend(injection::annotate(
-        object,
-        "",
-        &[(names::TURN, token.to_owned())],
-    ));
+    let turn = [(names::TURN, token.to_owned())];
+    operations.extend(injection::annotate(object, "", turn));
     operations
 }
 
 /// The patch that replaces the token of a turn, so that its restart can't be carried out any more.
 #[must_use]
-pub fn fence_patch(fence: &Fence) -> Vec<PatchOperation> {
+pub fn fence_patch(fence: &Fence) -> Vec<Operation<'_>> {
     let path = injection::annotation_path("", names::TURN);
     vec![
-        test("/metadata/uid", json!(fence.uid)),
-        test(&path, json!(fence.token)),
-        injection::replace(&path, json!(fenced(&fence.token))),
+        test("/metadata/uid", fence.uid.as_str()),
+        test(path.as_str(), fence.token.as_str()),
+        replace(path, fenced(&fence.token)),
     ]
 }
 
@@ -56,14 +52,14 @@ pub fn fence_patch(fence: &Fence) -> Vec<PatchOperation> {
 ///
 /// # Errors
 /// [`CannotInject`] where the template changed so that our parts no longer fit.
-pub fn restart_patch(
-    object: &Value,
-    start: &Start,
-    token: &str,
+pub fn restart_patch<'a>(
+    object: &'a Json<'a>,
+    start: &'a Start,
+    token: &'a str,
     inject: &InjectMode,
     at: Timestamp,
-) -> Result<Vec<PatchOperation>, CannotInject> {
-    let template = object.pointer("/spec/template").unwrap_or(&Value::Null);
+) -> Result<Vec<Operation<'a>>, CannotInject> {
+    let template = object.at(["spec", "template"]).unwrap_or(&Json::Null);
     let named = injection::setting(object, "annotations", names::CONTAINER);
     let stored = Template::new(template)
         .annotation(names::RESTARTED_AT)
@@ -74,12 +70,12 @@ pub fn restart_patch(
     let mut operations = tests_of(&start.uid, start.generation);
     if let Some(carried) = &start.carried {
         operations.push(test(
-            &injection::annotation_path("/spec/template", names::MEMBERSHIP),
-            json!(carried),
+            injection::annotation_path("/spec/template", names::MEMBERSHIP),
+            carried.as_str(),
         ));
     }
     let path = injection::annotation_path("", names::TURN);
-    operations.extend([test(&path, json!(token)), injection::remove(&path)]);
+    operations.extend([test(path.as_str(), token), remove(path)]);
     let our_port = OurPort::of(&[Template::new(template)]);
     let wanted = Wanted {
         port: start.port,
@@ -92,9 +88,9 @@ pub fn restart_patch(
     Ok(operations)
 }
 
-fn tests_of(uid: &str, generation: i64) -> Vec<PatchOperation> {
+fn tests_of(uid: &str, generation: i64) -> Vec<Operation<'_>> {
     vec![
-        test("/metadata/uid", json!(uid)),
-        test("/metadata/generation", json!(generation)),
+        test("/metadata/uid", uid),
+        test("/metadata/generation", generation),
     ]
 }

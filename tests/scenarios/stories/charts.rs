@@ -206,5 +206,5 @@ pub(crate) async fn who_opts_out_with_a_new_template_has_nothing_of_ours(world: 
 
 async fn template_of(world: &World, node: &str) -> Value {
     let set = world.stateful_set(node).await.expect("it is there");
-    set.spec.template
+    set.spec.template.into()
 }

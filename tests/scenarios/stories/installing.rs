@@ -4,7 +4,7 @@ use kube::{
     Api,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use stellar_peers::{api::StatefulSetObject, sandbox::operator::WriteMode};
 
 use super::FOUR;
@@ -71,7 +71,8 @@ async fn ready(world: &World) {
 
 async fn give_older_form(world: &World, node: &str) {
     let set = world.stateful_set(node).await.expect("it is there");
-    let volumes = set.spec.template["spec"]["volumes"]
+    let template = Value::from(set.spec.template);
+    let volumes = template["spec"]["volumes"]
         .as_array()
         .cloned()
         .unwrap_or_default();

@@ -1,6 +1,6 @@
 //! Objects that nobody should have written.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stellar_peers::{api::names, sandbox::fixtures};
 
 use crate::world::World;
@@ -65,8 +65,9 @@ pub(crate) async fn odd_objects_harm_nobody_else(world: &mut World) {
         .stateful_set("odd-containers")
         .await
         .expect("it is there");
+    let template = Value::from(set.spec.template);
     assert!(
-        set.spec.template["spec"]["volumes"]
+        template["spec"]["volumes"]
             .as_array()
             .is_some_and(|it| it.iter().all(|it| it["name"] != "stellar-peers"))
     );

@@ -1,6 +1,6 @@
 //! Ports other than the default.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stellar_peers::{api::names, domain::injection::Template, sandbox::fixtures};
 
 use crate::world::World;
@@ -40,7 +40,8 @@ pub(crate) async fn a_custom_peer_port_is_listed_and_counts(world: &mut World) {
         Template::new(&set.spec.template).annotation(names::PORT),
         Some("11700")
     );
-    let ports = &set.spec.template["spec"]["containers"][0]["ports"];
+    let template = Value::from(set.spec.template);
+    let ports = &template["spec"]["containers"][0]["ports"];
     let ours = ports
         .as_array()
         .into_iter()

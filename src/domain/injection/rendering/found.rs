@@ -1,13 +1,13 @@
 //! The parts of ours that a template has, wherever they ended up, and how they go.
 
-use json_patch::PatchOperation;
-use serde_json::Value;
-
 use super::{is_config_mount, is_config_volume, is_foreign_volume, is_render_container};
-use crate::api::names::STELLAR_PEERS;
-use crate::domain::injection::{
-    parts::remove,
-    template::{Template, mounts, text},
+use crate::{
+    api::names::STELLAR_PEERS,
+    domain::{
+        injection::template::{Template, mounts},
+        patch::{Operation, remove},
+    },
+    json::Json,
 };
 
 /// A mount of our volume: of which kind its container is, which of them, and which of its mounts.
@@ -16,11 +16,11 @@ type MountAt = (&'static str, usize, usize);
 /// What a template has. A mount of a volume of our name that is somebody else's is none.
 #[derive(Clone, Debug)]
 pub(in crate::domain::injection) struct Found<'a> {
-    pub(super) init_container: Option<(usize, &'a Value)>,
+    pub(super) init_container: Option<(usize, &'a Json<'a>)>,
     pub(super) volume: Option<usize>,
     core: Option<usize>,
     /// In the core container.
-    pub(super) mount: Option<(usize, &'a Value)>,
+    pub(super) mount: Option<(usize, &'a Json<'a>)>,
     /// Where no mount belongs: in other containers, or a second time. Last ones first.
     elsewhere: Vec<MountAt>,
     /// Each volume that the init container mounts is there.
@@ -79,15 +79,15 @@ impl<'a> Found<'a> {
     }
 
     /// Takes out what stands where it doesn't belong.
-    pub(super) fn tidy(&self, spec: &str) -> impl Iterator<Item = PatchOperation> {
+    pub(super) fn tidy<'o>(&self, spec: &str) -> impl Iterator<Item = Operation<'o>> {
         let path = move |(kind, index, at): &MountAt| {
-            remove(&format!("{spec}/{kind}/{index}/volumeMounts/{at}"))
+            remove(format!("{spec}/{kind}/{index}/volumeMounts/{at}"))
         };
         self.elsewhere.iter().map(path)
     }
 
     /// Takes all of it out: mounts before the volume that they name, and before the indexes of containers change.
-    pub(super) fn take_out(&self, spec: &str) -> impl Iterator<Item = PatchOperation> {
+    pub(super) fn take_out<'o>(&self, spec: &str) -> impl Iterator<Item = Operation<'o>> {
         let in_core = self.core.zip(self.mount);
         let mount = in_core.map(|(core, (at, _))| format!("containers/{core}/volumeMounts/{at}"));
         let volume = self.volume.map(|at| format!("volumes/{at}"));
@@ -95,14 +95,14 @@ impl<'a> Found<'a> {
             .init_container
             .map(|(at, _)| format!("initContainers/{at}"));
         let parts = [mount, volume, container].into_iter().flatten();
-        let parts = parts.map(|part| remove(&format!("{spec}/{part}")));
+        let parts = parts.map(|part| remove(format!("{spec}/{part}")));
         self.tidy(spec).chain(parts.collect::<Vec<_>>())
     }
 }
 
-fn mounts_what_is_there(template: Template<'_>, container: &Value) -> bool {
-    let has = |name| template.volumes().any(|it| text(it, "name") == name);
+fn mounts_what_is_there(template: Template<'_>, container: &Json<'_>) -> bool {
+    let has = |name| template.volumes().any(|it| it.text("name") == name);
     // The list's own volume is always brought back.
-    let is_list = |mount| text(mount, "name") == Some(STELLAR_PEERS);
-    mounts(container).all(|mount| is_list(mount) || has(text(mount, "name")))
+    let is_list = |mount: &Json<'_>| mount.text("name") == Some(STELLAR_PEERS);
+    mounts(container).all(|mount| is_list(mount) || has(mount.text("name")))
 }

@@ -1,5 +1,6 @@
 //! Whose configuration is certain, and what is added to it then.
 
+use json_patch::{Patch, PatchOperation};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -7,14 +8,16 @@ use crate::{
     api::names,
     domain::{
         injection::{
-            Completed, Knowledge, OurPort, Parts, RenderParts, Rendering, Review, Template, Wanted,
-            admit_stateful_set, complete, is_same_but_for_our_parts,
+            CannotRender, Knowledge, OurPort, Parts, RenderParts, Rendering, Template, Wanted,
+            complete, is_same_but_for_our_parts, tests::admitted,
         },
         membership::{Members, MembershipHash},
         node::{Network, NodeName},
+        patch::sendable,
         peer::PeerPort,
         policy::InjectMode,
     },
+    json::Json,
 };
 
 /// A pod of SDF's chart, as it is rendered.
@@ -58,36 +61,56 @@ fn rendering() -> RenderParts {
     }
 }
 
-fn completed(template: &Value, rendering: Rendering) -> (Value, Completed) {
+/// How a template was completed.
+struct How {
+    operations: Vec<PatchOperation>,
+    not_rendered: Option<CannotRender>,
+}
+
+fn completed(template: &Value, rendering: Rendering) -> (Value, How) {
     let wanted = Wanted {
         port: PeerPort::DEFAULT,
         membership: MembershipHash::of(&Members::new()),
         restarted_at: None,
         rendering,
     };
-    let our_port = OurPort::of(&[Template::new(template)]);
-    let completed = complete(template, "", None, &wanted, &our_port).expect("it fits");
+    let json = Json::from(template);
+    let our_port = OurPort::of(&[Template::new(&json)]);
+    let completed = complete(&json, "", None, &wanted, &our_port).expect("it fits");
     let mut after = template.clone();
-    json_patch::patch(&mut after, &completed.operations).expect("the patch fits its template");
-    (after, completed)
+    let Patch(operations) = sendable(completed.operations);
+    json_patch::patch(&mut after, &operations).expect("the patch fits its template");
+    let not_rendered = completed.not_rendered;
+    let how = How {
+        operations,
+        not_rendered,
+    };
+    (after, how)
+}
+
+fn parts(template: &Value) -> Parts {
+    Parts::of(Template::new(&template.into()), None)
 }
 
 fn rendered(template: &Value) -> Value {
-    let (after, completed) = completed(template, Rendering::On(rendering()));
-    assert_eq!(completed.not_rendered, None);
-    assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
-    let (again, completed) = self::completed(&after, Rendering::On(rendering()));
-    assert_eq!((&again, completed.operations), (&after, Vec::new()));
-    assert!(is_same_but_for_our_parts(&after, template));
+    let (after, how) = completed(template, Rendering::On(rendering()));
+    assert_eq!(how.not_rendered, None);
+    assert_eq!(parts(&after), Parts::Whole);
+    let (again, how) = completed(&after, Rendering::On(rendering()));
+    assert_eq!((&again, how.operations), (&after, Vec::new()));
+    assert!(is_same_but_for_our_parts(
+        &(&after).into(),
+        &template.into()
+    ));
     after
 }
 
 /// Why nothing is rendered; whole without all the same.
 fn refused(template: &Value, rendering: RenderParts) -> String {
-    let (after, completed) = completed(template, Rendering::On(rendering));
-    assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
+    let (after, how) = completed(template, Rendering::On(rendering));
+    assert_eq!(parts(&after), Parts::Whole);
     assert!(!after.to_string().contains(names::CONFIG_VOLUME));
-    completed.not_rendered.expect("a reason").to_string()
+    how.not_rendered.expect("a reason").to_string()
 }
 
 #[test]
@@ -381,7 +404,7 @@ fn a_volume_of_our_name_that_is_its_writers_stays_with_its_mounts() {
             ] {
                 assert_eq!(after.pointer(path), taken.pointer(path));
             }
-            assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
+            assert_eq!(parts(&after), Parts::Whole);
         }
     }
 }
@@ -562,14 +585,14 @@ proptest! {
                 items.retain(|item| item["name"] != **name);
             }
         }
-        let (after, change) = completed(&rest, on(renders_after));
-        prop_assert_eq!(change.not_rendered, None);
-        prop_assert_eq!(Parts::of(Template::new(&after), None), Parts::Whole);
+        let (after, how) = completed(&rest, on(renders_after));
+        prop_assert_eq!(how.not_rendered, None);
+        prop_assert_eq!(parts(&after), Parts::Whole);
         prop_assert_eq!(after.to_string().contains(names::CONFIG_VOLUME), renders_after);
-        prop_assert!(is_same_but_for_our_parts(&after, &template));
-        let (again, change) = completed(&after, on(renders_after));
+        prop_assert!(is_same_but_for_our_parts(&(&after).into(), &(&template).into()));
+        let (again, how) = completed(&after, on(renders_after));
         prop_assert_eq!(again, after);
-        prop_assert!(change.operations.is_empty());
+        prop_assert_eq!(how.operations, []);
     }
 
     /// Whatever a writer changes and whatever we know, the API server takes the result, and its pod can start.
@@ -591,11 +614,8 @@ proptest! {
         let mut new = changes.iter().fold(stored.clone(), |new, change| changed(&new, *change));
         new["spec"]["containers"][0]["image"] = json!("core:2");
         let (new, old) = (set(&new), set(&stored));
-        let review = Review { name: "validator-1", object: &new, old: Some(&old), field_manager: Some("helm") };
-        let admission = admit_stateful_set(review, || knowledge);
-        let mut after = new.clone();
-        json_patch::patch(&mut after, &admission.operations).expect("the patch fits");
-        let found = astray(&after["spec"]["template"]);
-        prop_assert_eq!(found, Vec::<String>::new(), "{:?}", admission);
+        let admitted = admitted(&new, Some(&old), "helm", || knowledge);
+        let found = astray(&admitted.after["spec"]["template"]);
+        prop_assert_eq!(found, Vec::<String>::new(), "{:?}", admitted.patch);
     }
 }

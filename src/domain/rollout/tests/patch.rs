@@ -1,7 +1,13 @@
 //! Turns and the writes of a restart.
 
+use json_patch::Patch;
+use serde_json::Value;
+
 use super::*;
-use crate::domain::policy::InjectMode;
+use crate::{
+    domain::{patch::sendable, policy::InjectMode},
+    json::Json,
+};
 
 #[test]
 fn a_token_that_was_not_used_is_taken_back() {
@@ -25,7 +31,7 @@ fn a_token_that_was_not_used_is_taken_back() {
     assert!(cluster.pass().plan.fences.is_empty());
 }
 
-fn operators_set() -> serde_json::Value {
+fn operators_set() -> Value {
     json!({
         "metadata": {"uid": "u", "generation": 3, "annotations": {names::TURN: "t"}},
         "spec": {"template": {"metadata": {}, "spec": {"containers": [{"name": "stellar-node"}]}}},
@@ -51,19 +57,21 @@ fn a_start(carried: Option<&str>) -> Start {
 
 const NOON: Timestamp = Timestamp::constant(1_800_000_000, 0);
 
+fn patch_of(set: &Value, carried: Option<&str>) -> Patch {
+    let (set, start) = (Json::from(set), a_start(carried));
+    sendable(restart_patch(&set, &start, "t", &InjectMode::Mount, NOON).unwrap())
+}
+
+fn view_of(set: &Value) -> TemplateView {
+    Template::new(&Json::from(&set["spec"]["template"])).view(|_| None, "a")
+}
+
 #[test]
 fn the_restart_patch_carries_our_parts_and_holds_only_on_what_was_decided() {
-    let patch = restart_patch(
-        &operators_set(),
-        &a_start(None),
-        "t",
-        &InjectMode::Mount,
-        NOON,
-    )
-    .unwrap();
     let mut patched = operators_set();
+    let patch = patch_of(&patched, None);
     json_patch::patch(&mut patched, &patch).unwrap();
-    let view: TemplateView = Template::new(&patched["spec"]["template"]).view(|_| None, "a");
+    let view = view_of(&patched);
     assert_eq!(view.parts, Parts::Whole);
     assert_eq!(
         view.membership.as_deref(),
@@ -87,14 +95,7 @@ fn the_restart_patch_carries_our_parts_and_holds_only_on_what_was_decided() {
         "the token is used up"
     );
     patched["metadata"]["annotations"][names::TURN] = json!("t");
-    let patch = restart_patch(
-        &patched,
-        &a_start(Some("v1:000000000000")),
-        "t",
-        &InjectMode::Mount,
-        NOON,
-    )
-    .unwrap();
+    let patch = patch_of(&patched, Some("v1:000000000000"));
     assert!(
         json_patch::patch(&mut patched, &patch).is_err(),
         "it carries another membership than was seen"
@@ -106,8 +107,8 @@ fn a_restart_is_always_later_than_the_last_even_if_the_clock_went_back() {
     let mut set = operators_set();
     set["spec"]["template"]["metadata"]["annotations"] =
         json!({names::RESTARTED_AT: "2030-01-01T00:00:00Z"});
-    let patch = restart_patch(&set, &a_start(None), "t", &InjectMode::Mount, NOON).unwrap();
+    let patch = patch_of(&set, None);
     json_patch::patch(&mut set, &patch).unwrap();
-    let view = Template::new(&set["spec"]["template"]).view(|_| None, "a");
+    let view = view_of(&set);
     assert_eq!(view.restarted_at.as_deref(), Some("2030-01-01T00:00:01Z"));
 }

@@ -56,7 +56,7 @@ test: test-hermetic test-otel e2e
 # Without valgrind, and without the right to install it, instructions are not counted.
 test-hermetic:
 	packaging/need.sh valgrind || true
-	$(CARGO) test --features sandbox
+	$(CARGO) test --workspace --features sandbox
 
 # Spans reach a collector. A build of its own, which the other tests don't need.
 test-otel:
@@ -100,10 +100,10 @@ generate:
 	UPDATE=1 $(CARGO) test --quiet --features sandbox --test chart
 
 lint:
-	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- --deny warnings
-	$(CARGO) clippy --all-targets --features sandbox,otel -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --no-deps --document-private-items --features sandbox
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- --deny warnings
+	$(CARGO) clippy --workspace --all-targets --features sandbox,otel -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --workspace --no-deps --document-private-items --features sandbox
 	$(MAKE) deny
 
 # The advisory database is not part of any registry: where it can't be had, licences, bans and sources are checked.

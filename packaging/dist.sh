@@ -29,7 +29,7 @@ tar --create --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --num
 
 # The crates in the binary. The tool writes beside Cargo.toml, and where that is: this leaves out.
 cargo cyclonedx --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps
-sed -e "s|path+file://$PWD#|pkg:cargo/|" -e 's|?download_url=file://[^"]*||' stellar-peers_bin.cdx.json \
+sed -e "s|path+file://$PWD[^#]*#|pkg:cargo/|" -e 's|?download_url=file://[^"]*||' stellar-peers_bin.cdx.json \
     >"$folder/$name-sbom.cdx.json"
 rm stellar-peers_bin.cdx.json
 if grep -n "file://" "$folder/$name-sbom.cdx.json"; then

@@ -25,9 +25,10 @@ pub mod clock;
 pub mod controller;
 pub mod domain;
 pub mod engine;
-pub mod json;
 pub mod observe;
 pub mod peer_discovery;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod tls;
+
+pub use stellar_peers_json as json;

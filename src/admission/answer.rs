@@ -3,7 +3,10 @@
 use k8s_openapi::ByteString;
 use serde::Serialize;
 
-use crate::{domain::patch::Operation, observe::AdmissionOutcome};
+use crate::{
+    json::{Operation, to_bytes},
+    observe::AdmissionOutcome,
+};
 
 /// The answer, ready to be sent.
 #[derive(Debug, Serialize)]
@@ -55,8 +58,7 @@ impl Answer {
 
     pub(super) fn patched(mut self, operations: &[Operation<'_>]) -> Self {
         if !operations.is_empty() {
-            let patch =
-                serde_json::to_vec(operations).expect("a patch of JSON values always serializes");
+            let patch = to_bytes(operations).expect("a patch of JSON values always serializes");
             self.response.patch_type = Some("JSONPatch");
             self.response.patch = Some(ByteString(patch));
         }

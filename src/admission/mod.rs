@@ -6,7 +6,6 @@ mod answer;
 pub mod connections;
 mod keep;
 mod known;
-mod read;
 pub mod registration;
 pub mod review;
 pub mod router;

@@ -8,11 +8,7 @@ use serde_json::Value;
 use tracing::{debug, info, instrument, warn};
 
 pub use super::answer::Answer;
-use super::{
-    keep,
-    known::Cache,
-    read::{ObjectIn, RequestIn, ReviewIn},
-};
+use super::{keep, known::Cache};
 use crate::{
     controller::stores::Stores,
     domain::{
@@ -22,7 +18,10 @@ use crate::{
         },
         node::NodeName,
     },
-    json::Keep,
+    json::{
+        Keep,
+        review::{ObjectIn, RequestIn, ReviewIn},
+    },
     observe::AdmissionOutcome,
 };
 
@@ -65,7 +64,7 @@ impl Admitter {
     /// # Errors
     /// [`Unreadable`] where there is no uid to answer to.
     pub fn answer(&self, body: &[u8]) -> Result<Answer, Unreadable> {
-        let answer = serde_json::from_slice::<ReviewIn<'_>>(body).and_then(|review| {
+        let answer = ReviewIn::read(body).and_then(|review| {
             let request = &review.request;
             if is_nothing_to_us(request) {
                 let (uid, namespace, name) = (&request.uid, &request.namespace, &request.name);

@@ -1,9 +1,13 @@
 //! The work of which the instructions are counted. Each round does the same.
 
-use std::{collections::BTreeSet, fs, hint::black_box, io, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, hint::black_box, path::Path, sync::Arc};
 
-use stellar_peers::{admission::review::Admitter, domain::Policy};
-use tracing::Level;
+use clap::{Args as _, FromArgMatches as _};
+use stellar_peers::{
+    admission::review::Admitter,
+    domain::Policy,
+    observe::logs::{self, LogArgs},
+};
 
 use crate::{namespace::Namespace, reviews::bodies, validator::Validator, views::filled};
 
@@ -23,10 +27,9 @@ pub(crate) const NAMES: [&str; 6] = [
 /// Does it so many times.
 pub(crate) fn run(name: &str, rounds: u64, validator: &Path) {
     // As the service does: what it would say is part of what it costs.
-    tracing_subscriber::fmt()
-        .with_max_level(Level::INFO)
-        .with_writer(io::sink)
-        .init();
+    let defaults = LogArgs::augment_args(clap::Command::new("work")).get_matches_from(["work"]);
+    let logs = LogArgs::from_arg_matches(&defaults).expect("the defaults are values");
+    let _logs = logs::init(&logs).expect("the defaults can be used");
     let text = fs::read_to_string(validator).expect("the validator is there");
     let validator = Validator::from_json(&text);
     let mut work = prepared(name, &validator);

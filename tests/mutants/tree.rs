@@ -9,10 +9,11 @@ use std::{
 use crate::mutations::Mutation;
 
 /// What Cargo needs.
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "Cargo.toml",
     "Cargo.lock",
     "rust-toolchain.toml",
+    "crates",
     "src",
     "tests",
     "benches",

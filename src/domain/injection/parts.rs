@@ -9,10 +9,10 @@ use crate::{
     api::names::{self, MOUNT_PATH, STELLAR_PEERS},
     domain::{
         membership::MembershipHash,
-        patch::{Operation, add, escaped, remove},
+        patch::{Operation, add, remove},
         peer::PeerPort,
     },
-    json::{Fields, Json},
+    json::{Fields, Json, escaped},
 };
 
 /// How much of our parts a template has.

@@ -1,9 +1,14 @@
-//! JSON as a tree that borrows its text.
+//! What every admission goes through: JSON as a tree that borrows its text, patches made of such trees, and the reading
+//! of reviews.
 //!
 //! An admission reads a pod template of which it needs a few fields, and answers with a few values. A tree of owned
 //! strings and maps costs more than all that is decided on it; this one allocates for its lists and fields alone.
+//!
+//! A crate of its own since it is built for speed, and the rest of the program for size.
 
 mod keep;
+mod patch;
+pub mod review;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +17,10 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeSeed};
 use serde_json::{Number, Value};
 
-pub use self::keep::Keep;
+pub use self::{
+    keep::Keep,
+    patch::{Operation, escaped, to_bytes},
+};
 
 /// Any JSON value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +39,9 @@ pub enum Json<'a> {
     /// An object.
     Object(Fields<'a>),
 }
+
+/// So many fields are looked through one by one.
+const FEW: usize = 12;
 
 /// The fields of an object, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +71,11 @@ impl<'a> Fields<'a> {
     /// A field's value.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Json<'a>> {
+        // Most objects have few fields, and most names tell their difference by their lengths.
+        if self.0.len() <= FEW {
+            let mut fields = self.0.iter();
+            return fields.find(|(it, _)| *it == name).map(|(_, value)| value);
+        }
         let at = self.position(name).ok()?;
         Some(&self.0[at].1)
     }
@@ -354,6 +370,6 @@ impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
 ///
 /// # Errors
 /// Those of the deserializer.
-pub(crate) fn owned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json<'static>, D::Error> {
+pub fn owned<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Json<'static>, D::Error> {
     Json::deserialize(deserializer).map(Json::into_owned)
 }

@@ -12,75 +12,90 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::json::{Fields, Json, Keep};
+use crate::{Fields, Json, Keep};
 
 /// An AdmissionReview as it came.
-#[derive(Deserialize)]
-pub(super) struct ReviewIn<'a> {
+#[derive(Debug, Deserialize)]
+pub struct ReviewIn<'a> {
+    /// What is asked.
     #[serde(borrow)]
-    pub(super) request: RequestIn<'a>,
+    pub request: RequestIn<'a>,
 }
 
 /// Its request.
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct RequestIn<'a> {
+pub struct RequestIn<'a> {
+    /// By which the answer is told apart.
     #[serde(borrow)]
-    pub(super) uid: Cow<'a, str>,
+    pub uid: Cow<'a, str>,
+    /// What resource it is about.
     #[serde(borrow)]
-    pub(super) resource: ResourceIn<'a>,
+    pub resource: ResourceIn<'a>,
+    /// What kind of object it is about.
     #[serde(borrow, default)]
-    pub(super) kind: KindIn<'a>,
+    pub kind: KindIn<'a>,
+    /// A part of the resource, such as `scale`.
     #[serde(borrow, default)]
-    pub(super) sub_resource: Option<Cow<'a, str>>,
+    pub sub_resource: Option<Cow<'a, str>>,
+    /// The object's name; empty where the server is to make one.
     #[serde(borrow, default)]
-    pub(super) name: Cow<'a, str>,
+    pub name: Cow<'a, str>,
+    /// The object's namespace.
     #[serde(borrow, default)]
-    pub(super) namespace: Cow<'a, str>,
+    pub namespace: Cow<'a, str>,
+    /// `CREATE`, `UPDATE`, `DELETE` or `CONNECT`.
     #[serde(borrow)]
-    pub(super) operation: Cow<'a, str>,
+    pub operation: Cow<'a, str>,
+    /// The object as it is to be stored.
     #[serde(borrow, default, deserialize_with = "odd")]
-    pub(super) object: Option<ObjectIn<'a>>,
+    pub object: Option<ObjectIn<'a>>,
+    /// The object as it is stored.
     #[serde(borrow, default, deserialize_with = "odd")]
-    pub(super) old_object: Option<ObjectIn<'a>>,
+    pub old_object: Option<ObjectIn<'a>>,
+    /// How the writer writes.
     #[serde(borrow, default, deserialize_with = "odd")]
-    pub(super) options: Option<OptionsIn<'a>>,
+    pub options: Option<OptionsIn<'a>>,
 }
 
 /// What kind of object it is about.
-#[derive(Default, Deserialize)]
-pub(super) struct KindIn<'a> {
+#[derive(Debug, Default, Deserialize)]
+pub struct KindIn<'a> {
+    /// Its name, such as `StatefulSet`.
     #[serde(borrow, default)]
-    pub(super) kind: Cow<'a, str>,
+    pub kind: Cow<'a, str>,
 }
 
 /// What resource it is about.
-#[derive(Deserialize)]
-pub(super) struct ResourceIn<'a> {
+#[derive(Debug, Deserialize)]
+pub struct ResourceIn<'a> {
+    /// The API group.
     #[serde(borrow)]
-    pub(super) group: Cow<'a, str>,
+    pub group: Cow<'a, str>,
+    /// Its name, such as `statefulsets`.
     #[serde(borrow)]
-    pub(super) resource: Cow<'a, str>,
+    pub resource: Cow<'a, str>,
 }
 
 /// How the writer writes.
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OptionsIn<'a> {
+pub struct OptionsIn<'a> {
+    /// Who writes.
     #[serde(borrow, default)]
-    pub(super) field_manager: Option<Cow<'a, str>>,
+    pub field_manager: Option<Cow<'a, str>>,
 }
 
 /// A StatefulSet or a StellarNode.
-#[derive(Default, Deserialize)]
-pub(super) struct ObjectIn<'a> {
+#[derive(Debug, Default, Deserialize)]
+pub struct ObjectIn<'a> {
     #[serde(borrow, default, deserialize_with = "odd")]
     metadata: Option<MetadataIn<'a>>,
     #[serde(borrow, default, deserialize_with = "odd")]
     spec: Option<SpecIn<'a>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MetadataIn<'a> {
     #[serde(borrow, default)]
@@ -95,7 +110,7 @@ struct MetadataIn<'a> {
     annotations: Option<&'a RawValue>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SpecIn<'a> {
     #[serde(borrow, default)]
@@ -106,9 +121,20 @@ struct SpecIn<'a> {
     validator_config: Option<&'a RawValue>,
 }
 
+impl<'a> ReviewIn<'a> {
+    /// Reads the body of a review.
+    ///
+    /// # Errors
+    /// Where it is no review.
+    pub fn read(body: &'a [u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(body)
+    }
+}
+
 impl RequestIn<'_> {
     /// Who writes, where the writer says so.
-    pub(super) fn field_manager(&self) -> Option<&str> {
+    #[must_use]
+    pub fn field_manager(&self) -> Option<&str> {
         self.options.as_ref()?.field_manager.as_deref()
     }
 }
@@ -118,7 +144,7 @@ impl<'a> ObjectIn<'a> {
     ///
     /// # Errors
     /// Where a part of it is nested too deeply.
-    pub(super) fn read(&self, of_template: &Keep) -> serde_json::Result<Json<'a>> {
+    pub fn read(&self, of_template: &Keep) -> serde_json::Result<Json<'a>> {
         let metadata = self.metadata.as_ref().map(|it| {
             parts([
                 ("name", it.name, &Keep::All),
@@ -140,18 +166,21 @@ impl<'a> ObjectIn<'a> {
     }
 
     /// `metadata.name`, where it is text.
-    pub(super) fn name(&self) -> Option<Cow<'_, str>> {
+    #[must_use]
+    pub fn name(&self) -> Option<Cow<'_, str>> {
         text(self.metadata.as_ref()?.name)
     }
 
     /// `metadata.uid`, where it is text.
-    pub(super) fn uid(&self) -> Option<Cow<'_, str>> {
+    #[must_use]
+    pub fn uid(&self) -> Option<Cow<'_, str>> {
         text(self.metadata.as_ref()?.uid)
     }
 
     /// Whether pod template and annotations are the other's, byte by byte: then a write from one to the other restarts
     /// nobody, and drops none of our notes.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
         let template = |it: &Self| Some(it.spec.as_ref()?.template?.get());
         let annotations = |it: &Self| Some(it.metadata.as_ref()?.annotations?.get());
         template(self) == template(other) && annotations(self) == annotations(other)

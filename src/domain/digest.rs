@@ -21,5 +21,7 @@ pub(crate) fn short_sha256_of(parts: &[&str], bytes: usize) -> String {
 fn short(context: Context, bytes: usize) -> String {
     let sum = context.finish();
     let first = sum.as_ref().iter().take(bytes);
-    first.fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    let halves = first.flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let digits = halves.filter_map(|half| char::from_digit(half.into(), 16));
+    digits.collect()
 }

@@ -4,6 +4,7 @@
 //! and starts our binary with its arguments, environment and mounts, under a token of its account. Only addresses are
 //! others. The API server calls the webhook through its Service, with the certificate and the CA that the chart made.
 
+mod calling;
 mod checking;
 mod howtos;
 mod installing;

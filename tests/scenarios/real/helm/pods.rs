@@ -11,7 +11,7 @@ use std::{
 
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Container, PodSpec, Secret},
+    core::v1::{ConfigMap, Container, PodSpec, Secret, Volume},
 };
 use kube::Api;
 
@@ -36,10 +36,16 @@ pub(crate) struct Pod {
     mounts: Vec<Mount>,
 }
 
-/// A mounted Secret.
+/// A mounted Secret or ConfigMap.
 struct Mount {
-    secret: String,
+    source: Source,
     folder: PathBuf,
+}
+
+/// Where the files of a mount are from.
+enum Source {
+    Secret(String),
+    ConfigMap(String),
 }
 
 impl Installation {
@@ -108,10 +114,10 @@ impl Installation {
         self.put_behind_service().await;
     }
 
-    /// The Secrets that replicas have mounted, anew: as the kubelet does within a minute.
+    /// What replicas have mounted, anew: as the kubelet does within a minute.
     pub(crate) async fn refresh_mounts(&self) {
         for mount in self.replicas().iter().flat_map(|pod| &pod.mounts) {
-            publish(&mount.folder, &version(), &self.secret(&mount.secret).await);
+            publish(&mount.folder, &version(), &self.files(&mount.source).await);
         }
     }
 
@@ -143,6 +149,18 @@ impl Installation {
             .collect()
     }
 
+    async fn files(&self, source: &Source) -> BTreeMap<String, Vec<u8>> {
+        match source {
+            Source::Secret(name) => self.secret(name).await,
+            Source::ConfigMap(name) => {
+                let maps = Api::<ConfigMap>::namespaced(self.admin.clone(), self.namespace);
+                let map = maps.get(name).await.expect("a pod waits for its ConfigMap");
+                let data = map.data.unwrap_or_default().into_iter();
+                data.map(|(key, text)| (key, text.into_bytes())).collect()
+            }
+        }
+    }
+
     /// Starts the one container of a pod.
     async fn start(&self, template: &PodSpec) -> Pod {
         let [container] = &template.containers[..] else {
@@ -165,8 +183,8 @@ impl Installation {
             let here = match flag {
                 "--webhook-listen" => webhook.to_string(),
                 "--http-listen" => format!("127.0.0.1:{http_port}"),
-                _ => match mounts.iter().find(|(path, _)| path == value) {
-                    Some((_, mount)) => mount.folder.display().to_string(),
+                _ => match mounts.iter().find_map(|it| it.1.in_it(&it.0, value)) {
+                    Some(path) => path.display().to_string(),
                     None => continue,
                 },
             };
@@ -187,7 +205,7 @@ impl Installation {
         }
     }
 
-    /// The Secrets that the container mounts, with the paths at which it looks for them.
+    /// What the container mounts, with the paths at which it looks for it.
     async fn mount(
         &self,
         template: &PodSpec,
@@ -201,11 +219,11 @@ impl Installation {
                 .iter()
                 .flatten()
                 .find(|volume| volume.name == mount.name);
-            let secret = volume.and_then(|volume| volume.secret.as_ref()?.secret_name.clone());
-            let secret = secret.expect("the chart mounts Secrets and nothing else");
+            let source = volume.and_then(Source::of);
+            let source = source.expect("the chart mounts Secrets and ConfigMaps, and nothing else");
             let folder = folder.join(&mount.name);
-            publish(&folder, &version(), &self.secret(&secret).await);
-            mounts.push((mount.mount_path.clone(), Mount { secret, folder }));
+            publish(&folder, &version(), &self.files(&source).await);
+            mounts.push((mount.mount_path.clone(), Mount { source, folder }));
         }
         mounts
     }
@@ -260,6 +278,23 @@ impl Installation {
             .expect("it can be waited for");
         let ended = ended.expect("it ended in time");
         assert!(ended.success(), "a replica that was told to stop: {ended}");
+    }
+}
+
+impl Source {
+    fn of(volume: &Volume) -> Option<Self> {
+        let secret = volume.secret.as_ref();
+        let secret = secret.and_then(|it| it.secret_name.clone());
+        let map = volume.config_map.as_ref().map(|it| it.name.clone());
+        secret.map(Self::Secret).or(map.map(Self::ConfigMap))
+    }
+}
+
+impl Mount {
+    /// Where a file or the folder itself is that the container looks for at `path`.
+    fn in_it(&self, mount_path: &str, path: &str) -> Option<PathBuf> {
+        let below = Path::new(path).strip_prefix(mount_path).ok()?;
+        Some(self.folder.join(below))
     }
 }
 

@@ -25,19 +25,22 @@ use super::{
 };
 use crate::api::{PodObject, ServiceObject, StatefulSetObject, StellarNodeObject, names};
 
+/// One kind's views in one namespace, by name. Shared with the store that they come from: a look costs no copy.
+pub type ByName<K, V> = Arc<BTreeMap<K, Arc<V>>>;
+
 /// One namespace at one instant.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Its name.
     pub namespace: String,
     /// StellarNodes by name.
-    pub stellar_nodes: BTreeMap<NodeName, Arc<StellarNodeView>>,
+    pub stellar_nodes: ByName<NodeName, StellarNodeView>,
     /// StatefulSets by name: all that are or may be nodes.
-    pub stateful_sets: BTreeMap<NodeName, Arc<StatefulSetView>>,
+    pub stateful_sets: ByName<NodeName, StatefulSetView>,
     /// Pods by name.
-    pub pods: BTreeMap<String, Arc<PodView>>,
+    pub pods: ByName<String, PodView>,
     /// Services by name; empty where addresses are IPs.
-    pub services: BTreeMap<String, Arc<ServiceView>>,
+    pub services: ByName<String, ServiceView>,
     /// The ConfigMap `stellar-peers`, where there is one.
     pub config_map: Option<Arc<ConfigMapView>>,
     /// Everything else was read after the ConfigMap. Stores give no such order.

@@ -267,7 +267,7 @@ pub fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidat
 pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
     let pods = PodsByOwner::of(snapshot);
     let mut survey = Survey::new();
-    for (name, node) in &snapshot.stellar_nodes {
+    for (name, node) in &*snapshot.stellar_nodes {
         let set = snapshot.stateful_sets.get(name);
         let standing = match out_of_stellar_node(node).or_else(|| out_of_set(set, Some(node))) {
             Some(reason) => Standing::Out(reason),
@@ -275,7 +275,7 @@ pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
         };
         survey.insert(name.clone(), standing);
     }
-    for (name, set) in &snapshot.stateful_sets {
+    for (name, set) in &*snapshot.stateful_sets {
         let is_node = set.operator_labelled || set.inject == Inject::Enabled;
         if !is_node || survey.contains_key(name) {
             continue;

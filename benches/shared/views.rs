@@ -30,6 +30,7 @@ pub(crate) fn stored(list: &PeerList) -> ConfigMapView {
         metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
         record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
         members: Some(list.members.clone()),
+        is_as_written: true,
         annotations: list.notes.render(&BTreeMap::new()),
         notes: list.notes.clone(),
         ..ConfigMapView::default()

@@ -85,15 +85,15 @@ struct ReadNode {
     uid: String,
 }
 
-/// What is written is borrowed: each pass writes the whole record, if only to see that it is the same.
-#[derive(Serialize)]
+/// The record as it is to be, borrowed: most passes only see that it is the one that is stored.
+#[derive(PartialEq, Serialize)]
 struct WrittenRecord<'a> {
     v: u64,
     writer: &'a str,
     nodes: Vec<WrittenNode<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(PartialEq, Serialize)]
 struct WrittenNode<'a> {
     name: &'a NodeName,
     network: &'a Network,
@@ -134,16 +134,7 @@ impl Record {
     /// Writes `members.json`: compact, equal records in equal bytes.
     #[must_use]
     pub fn render(&self) -> String {
-        let nodes = self.nodes.iter().map(|node| WrittenNode {
-            name: &node.name,
-            network: &node.network,
-            port: node.port.get(),
-            addresses: &node.addresses,
-            ready: node.ready,
-            member: node.member,
-            uid: &node.uid,
-        });
-        WrittenRecord::of(&self.writer, nodes).render()
+        WrittenRecord::from(self).render()
     }
 
     /// The node of this name.
@@ -171,6 +162,21 @@ impl<'a> WrittenRecord<'a> {
         let mut text = Vec::with_capacity(100 + 200 * self.nodes.len());
         serde_json::to_writer(&mut text, self).expect("text, numbers and flags always serialize");
         String::from_utf8(text).expect("JSON is text")
+    }
+}
+
+impl<'a> From<&'a Record> for WrittenRecord<'a> {
+    fn from(record: &'a Record) -> Self {
+        let nodes = record.nodes.iter().map(|node| WrittenNode {
+            name: &node.name,
+            network: &node.network,
+            port: node.port.get(),
+            addresses: &node.addresses,
+            ready: node.ready,
+            member: node.member,
+            uid: &node.uid,
+        });
+        Self::of(&record.writer, nodes)
     }
 }
 
@@ -278,9 +284,13 @@ pub fn peer_list(
             uid: &node.stateful_set.uid,
         })
     });
+    let record = WrittenRecord::of(writer, nodes);
+    // Most passes find it as it is, and a comparison costs less than its text.
+    let stored = stored.and_then(ConfigMapView::record_as_written);
+    let stored = stored.filter(|(stored, _)| record == WrittenRecord::from(*stored));
     Some(PeerList {
         known_peers,
-        members: WrittenRecord::of(writer, nodes).render(),
+        members: stored.map_or_else(|| record.render(), |(_, text)| text.to_owned()),
         notes,
         peers: peers.len(),
         active_validators,

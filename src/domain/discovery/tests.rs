@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::{
     decision::Decision,
     fixtures::{Cluster, hash_of, name},
+    peer_list::PeerList,
     policy::AddressMode,
     snapshot::{Inject, ServiceView, StatefulSetView},
 };
@@ -116,6 +117,38 @@ fn a_port_that_becomes_invalid_takes_the_node_off_the_list_and_changes_no_member
         *decision.discovery.networks.values().next().unwrap().hash(),
         hash_of(&FOUR)
     );
+}
+
+#[test]
+fn a_record_that_is_written_otherwise_is_written_as_it_should_be() {
+    let mut cluster = Cluster::settled(&FOUR);
+    let list = cluster.decide().list.unwrap();
+    let stored = |members: String| {
+        let list = PeerList {
+            members,
+            ..list.clone()
+        };
+        Some(Arc::new(crate::domain::fixtures::stored(
+            &list,
+            Cluster::new().now(),
+        )))
+    };
+    let looks = [
+        (list.members.clone(), true),
+        (list.members.replace(':', ": "), false),
+        (list.members.replace("testnet", "Testnet"), false),
+        (
+            list.members
+                .replace("{\"name\":\"v1\"", "{\"more\":1,\"name\":\"v1\""),
+            false,
+        ),
+    ];
+    for (members, is_right) in looks {
+        cluster.snapshot.config_map = stored(members.clone());
+        let decision = cluster.decide();
+        assert_eq!(decision.writes_list, !is_right, "{members}");
+        assert_eq!(decision.list.unwrap().members, list.members);
+    }
 }
 
 #[test]

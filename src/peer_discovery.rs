@@ -71,7 +71,7 @@ pub async fn discover_peers(
         peers.remove(address);
     }
     Ok(PeerDiscoveryResult {
-        peers: peers.into_iter().collect(),
+        peers: peers.into_iter().cloned().collect(),
         active_validator_count: candidates(&decision.survey).count(),
         changed: decision.writes_list,
         list: decision.list,

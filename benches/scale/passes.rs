@@ -186,18 +186,14 @@ impl Namespace {
         let odd = self.snapshot.stateful_sets.keys().skip(1).step_by(2);
         let odd: Vec<_> = odd.cloned().collect();
         for name in odd {
-            let set = self
-                .snapshot
-                .stateful_sets
+            let set = Arc::make_mut(&mut self.snapshot.stateful_sets)
                 .get_mut(&name)
                 .expect("one of them");
             let set = Arc::make_mut(set);
             set.joined_at = None;
             // Another than the record knows.
             set.uid.replace_range(..1, "1");
-            let pod = self
-                .snapshot
-                .pods
+            let pod = Arc::make_mut(&mut self.snapshot.pods)
                 .get_mut(&format!("{name}-0"))
                 .expect("its pod");
             let pod = Arc::make_mut(pod);
@@ -225,18 +221,14 @@ impl Namespace {
             .last()
             .expect("some")
             .clone();
-        let set = self
-            .snapshot
-            .stateful_sets
+        let set = Arc::make_mut(&mut self.snapshot.stateful_sets)
             .get_mut(&first)
             .expect("the first");
         Arc::make_mut(set).replicas = 0;
         let text = format!(
             "[QUORUM_SET]\nTHRESHOLD_PERCENT = 51\nVALIDATORS = [\"{first}\", \"$self\"]\n"
         );
-        let node = self
-            .snapshot
-            .stellar_nodes
+        let node = Arc::make_mut(&mut self.snapshot.stellar_nodes)
             .get_mut(&last)
             .expect("the last");
         Arc::make_mut(node).quorum_set = quorum::parse(&text)
@@ -246,7 +238,7 @@ impl Namespace {
     }
 
     fn each_set(&mut self, change: impl Fn(&mut StatefulSetView)) {
-        for set in self.snapshot.stateful_sets.values_mut() {
+        for set in Arc::make_mut(&mut self.snapshot.stateful_sets).values_mut() {
             change(Arc::make_mut(set));
         }
     }
@@ -297,9 +289,7 @@ impl Namespace {
                 .turns
                 .insert(start.network.to_text(), Turn::of(start, "t"));
             self.snapshot.config_map = Some(Arc::new(stored(&list)));
-            let set = self
-                .snapshot
-                .stateful_sets
+            let set = Arc::make_mut(&mut self.snapshot.stateful_sets)
                 .get_mut(&start.node)
                 .expect("it is there");
             let set = Arc::make_mut(set);
@@ -308,9 +298,7 @@ impl Namespace {
             set.update_revision = format!("r{}", set.generation);
             set.template.membership = Some(start.hash.to_string());
             set.template.restarted_at = Some((Timestamp::UNIX_EPOCH + self.passed).to_string());
-            let pod = self
-                .snapshot
-                .pods
+            let pod = Arc::make_mut(&mut self.snapshot.pods)
                 .get_mut(&format!("{}-0", start.node))
                 .expect("its pod");
             let pod = Arc::make_mut(pod);
@@ -353,11 +341,9 @@ fn snapshot(validator: &Validator, validators: usize) -> Snapshot {
             revision: set.update_revision.clone(),
             ..pod.clone()
         };
-        snapshot.pods.insert(format!("{name}-0"), Arc::new(pod));
-        snapshot
-            .stellar_nodes
-            .insert(name.clone(), Arc::new(node.clone()));
-        snapshot.stateful_sets.insert(name, Arc::new(set));
+        Arc::make_mut(&mut snapshot.pods).insert(format!("{name}-0"), Arc::new(pod));
+        Arc::make_mut(&mut snapshot.stellar_nodes).insert(name.clone(), Arc::new(node.clone()));
+        Arc::make_mut(&mut snapshot.stateful_sets).insert(name, Arc::new(set));
     }
     snapshot
 }

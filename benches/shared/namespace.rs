@@ -56,7 +56,7 @@ impl Namespace {
     }
 
     fn each_template(&mut self, change: impl Fn(&mut TemplateView)) {
-        for set in self.snapshot.stateful_sets.values_mut() {
+        for set in Arc::make_mut(&mut self.snapshot.stateful_sets).values_mut() {
             change(&mut Arc::make_mut(set).template);
         }
     }
@@ -112,11 +112,9 @@ fn snapshot(validator: &Validator, validators: usize) -> Snapshot {
             ips: vec![address.into()],
             ..pod.clone()
         };
-        snapshot
-            .stellar_nodes
-            .insert(name.clone(), Arc::clone(&node));
-        snapshot.stateful_sets.insert(name, Arc::new(set));
-        snapshot.pods.insert(format!("{text}-0"), Arc::new(pod));
+        Arc::make_mut(&mut snapshot.stellar_nodes).insert(name.clone(), Arc::clone(&node));
+        Arc::make_mut(&mut snapshot.stateful_sets).insert(name, Arc::new(set));
+        Arc::make_mut(&mut snapshot.pods).insert(format!("{text}-0"), Arc::new(pod));
     }
     snapshot
 }

@@ -30,6 +30,7 @@ pub(crate) fn stored(list: &PeerList) -> ConfigMapView {
         metadata: Some(list.metadata(Timestamp::UNIX_EPOCH)),
         record: Some(Record::parse(&list.members).map_err(|error| error.to_string())),
         members: Some(list.members.clone()),
+        is_as_written: true,
         annotations: list.notes.render(&BTreeMap::new()),
         notes: list.notes.clone(),
         ..ConfigMapView::default()
@@ -39,15 +40,15 @@ pub(crate) fn stored(list: &PeerList) -> ConfigMapView {
 /// Stores that have seen all of a namespace.
 pub(crate) fn filled(snapshot: Snapshot) -> Stores {
     let stores = Stores::filled_by(0);
-    for (name, node) in snapshot.stellar_nodes {
+    for (name, node) in Arc::unwrap_or_clone(snapshot.stellar_nodes) {
         let node = Arc::unwrap_or_clone(node);
         stores.stellar_nodes.apply(NAMESPACE, name, node);
     }
-    for (name, set) in snapshot.stateful_sets {
+    for (name, set) in Arc::unwrap_or_clone(snapshot.stateful_sets) {
         let set = Arc::unwrap_or_clone(set);
         stores.stateful_sets.apply(NAMESPACE, name, set);
     }
-    for (name, pod) in snapshot.pods {
+    for (name, pod) in Arc::unwrap_or_clone(snapshot.pods) {
         stores
             .pods
             .apply(NAMESPACE, name, Arc::unwrap_or_clone(pod));

@@ -25,7 +25,7 @@ use crate::{
     domain::{
         Decision, Memory, Moment, Now, Policy, Snapshot, decide,
         policy::AddressMode,
-        snapshot::{Inject, ServiceView, StatefulSetView},
+        snapshot::{ByName, Inject, ServiceView, StatefulSetView},
         status::{Status, status},
     },
 };
@@ -173,11 +173,12 @@ impl Looker {
     async fn services_of(
         &self,
         namespace: &str,
-    ) -> Result<BTreeMap<String, std::sync::Arc<ServiceView>>, ReconcileError> {
+    ) -> Result<ByName<String, ServiceView>, ReconcileError> {
         let services = Api::<ServiceObject>::namespaced(self.client.clone(), namespace);
         let services = request("list", "Services", services.list(&ListParams::default())).await?;
         let view = |it: ServiceObject| (it.name_any(), ServiceView::from(&it).into());
-        Ok(services.into_iter().map(view).collect())
+        let services: BTreeMap<_, _> = services.into_iter().map(view).collect();
+        Ok(services.into())
     }
 }
 

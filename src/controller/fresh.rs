@@ -14,7 +14,7 @@ use crate::{
     domain::{
         Snapshot,
         node::NodeName,
-        snapshot::{ConfigMapView, PodView, StatefulSetView, StellarNodeView},
+        snapshot::{ByName, ConfigMapView, PodView, StatefulSetView, StellarNodeView},
     },
 };
 
@@ -37,19 +37,10 @@ impl Fresh {
     /// The snapshot with what was read in place of what the stores had.
     #[must_use]
     pub fn over(&self, stored: Snapshot) -> Snapshot {
-        let nodes = self.stellar_nodes.iter();
-        let sets = self.stateful_sets.iter();
-        let pods = self.pods.iter();
         Snapshot {
-            stellar_nodes: nodes
-                .map(|(name, node)| (name.clone(), Arc::new(StellarNodeView::from(node))))
-                .collect(),
-            stateful_sets: sets
-                .map(|(name, set)| (name.clone(), Arc::new(StatefulSetView::from(set))))
-                .collect(),
-            pods: pods
-                .map(|(name, pod)| (name.clone(), Arc::new(PodView::from(pod))))
-                .collect(),
+            stellar_nodes: views(&self.stellar_nodes, StellarNodeView::from),
+            stateful_sets: views(&self.stateful_sets, StatefulSetView::from),
+            pods: views(&self.pods, PodView::from),
             config_map: self.config_map.clone().map(Arc::new),
             is_fresh: true,
             lacks_kind: self.lacks_kind,
@@ -103,6 +94,17 @@ pub(super) async fn read_list(
     let list = Api::<ConfigMap>::namespaced(client.clone(), namespace);
     let list = request("get", LIST, list.get_opt(names::STELLAR_PEERS)).await?;
     Ok(list.as_ref().map(ConfigMapView::from))
+}
+
+fn views<'a, K: Ord + Clone, O, V>(
+    objects: &'a BTreeMap<K, O>,
+    view: impl Fn(&'a O) -> V,
+) -> ByName<K, V> {
+    let views = objects.iter();
+    let views: BTreeMap<_, _> = views
+        .map(|(name, object)| (name.clone(), Arc::new(view(object))))
+        .collect();
+    views.into()
 }
 
 fn by_name<K: ResourceExt>(objects: Vec<K>) -> BTreeMap<NodeName, K> {

@@ -72,7 +72,7 @@ pub(super) async fn restart_some(
             pass.start(&fresh, state, start).await;
         }
         for deletion in &decision.plan.deletions {
-            if is_of(network_of(&decision.survey, deletion)) {
+            if is_of(&network_of(&decision.survey, deletion)) {
                 pass.delete(&fresh, deletion).await;
             }
         }
@@ -83,19 +83,18 @@ pub(super) async fn restart_some(
 /// The networks in which something is to be done; one round without any where only tokens are to be fenced.
 fn networks(decision: &Decision) -> Vec<Option<Network>> {
     let Plan { deletions, .. } = &decision.plan;
-    let starts = decision.plan.starts().map(|start| &start.network);
+    let starts = decision.plan.starts().map(|start| start.network.clone());
     let deletions = deletions.iter().map(|it| network_of(&decision.survey, it));
-    let networks: BTreeSet<&Network> = starts.chain(deletions).collect();
+    let networks: BTreeSet<Network> = starts.chain(deletions).collect();
     if networks.is_empty() {
         vec![None]
     } else {
-        networks.into_iter().cloned().map(Some).collect()
+        networks.into_iter().map(Some).collect()
     }
 }
 
-fn network_of<'a>(survey: &'a Survey, deletion: &Deletion) -> &'a Network {
-    static UNNAMED: Network = Network::unnamed();
-    candidate(survey, &deletion.node).map_or(&UNNAMED, |node| &node.network)
+fn network_of(survey: &Survey, deletion: &Deletion) -> Network {
+    candidate(survey, &deletion.node).map_or_else(Network::unnamed, |node| node.network.clone())
 }
 
 struct Pass<'a> {

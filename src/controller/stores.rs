@@ -5,7 +5,7 @@
 //! - [`Stores::snapshot`] gives nothing before every store is full: no decision is ever made on half a view.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc, RwLock,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -16,11 +16,12 @@ use super::watch::WATCHED;
 use crate::domain::{
     Snapshot,
     node::NodeName,
-    snapshot::{ConfigMapView, PodView, ServiceView, StatefulSetView, StellarNodeView},
+    snapshot::{ByName, ConfigMapView, PodView, ServiceView, StatefulSetView, StellarNodeView},
 };
 
-/// Views by namespace and name.
-pub type Views<K, V> = BTreeMap<String, BTreeMap<K, Arc<V>>>;
+/// Views by namespace and name. Namespaces are found by hash: each look asks several times, and of a thousand names
+/// that begin alike a tree compares dozens.
+pub type Views<K, V> = HashMap<String, ByName<K, V>>;
 
 /// One kind's views.
 #[derive(Debug)]
@@ -48,14 +49,12 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
             if views.get(&name).is_some_and(|before| **before == view) {
                 return false;
             }
-            views.insert(name, Arc::new(view));
-            self.written();
-            return true;
+            // Whoever looks just now keeps what was there: it is copied once, for the store.
+            Arc::make_mut(views).insert(name, Arc::new(view));
+        } else {
+            let first = BTreeMap::from([(name, Arc::new(view))]);
+            views.insert(namespace.to_owned(), Arc::new(first));
         }
-        views
-            .entry(namespace.to_owned())
-            .or_default()
-            .insert(name, Arc::new(view));
         self.written();
         true
     }
@@ -73,7 +72,7 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         if !is_unchanged {
             return;
         }
-        let of_namespace = views.entry(namespace.to_owned()).or_default();
+        let of_namespace = Arc::make_mut(views.entry(namespace.to_owned()).or_default());
         match view {
             Some(view) => drop(of_namespace.insert(name, Arc::new(view))),
             None => drop(of_namespace.remove(&name)),
@@ -90,14 +89,16 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         let Some(of_namespace) = views.get_mut(namespace) else {
             return false;
         };
-        let was_there = of_namespace.remove(name).is_some();
+        if !of_namespace.contains_key(name) {
+            return false;
+        }
+        let of_namespace = Arc::make_mut(of_namespace);
+        of_namespace.remove(name);
         if of_namespace.is_empty() {
             views.remove(namespace);
         }
-        if was_there {
-            self.written();
-        }
-        was_there
+        self.written();
+        true
     }
 
     /// Notes a view of a listing that is not complete yet. What is here already and equal is shared, so that a listing
@@ -107,7 +108,7 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         let view = before
             .filter(|before| **before == view)
             .unwrap_or_else(|| Arc::new(view));
-        listing.entry(namespace).or_default().insert(name, view);
+        Arc::make_mut(listing.entry(namespace).or_default()).insert(name, view);
     }
 
     /// Puts a complete listing in place of everything in `scope` (one namespace, or all); tells what namespaces
@@ -136,7 +137,7 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
         self.writes.load(Ordering::Acquire)
     }
 
-    fn of(&self, namespace: &str) -> BTreeMap<K, Arc<V>> {
+    fn of(&self, namespace: &str) -> ByName<K, V> {
         self.read().get(namespace).cloned().unwrap_or_default()
     }
 
@@ -147,7 +148,7 @@ impl<K: Ord + Clone, V: PartialEq> Store<K, V> {
     }
 
     fn size(&self) -> usize {
-        self.read().values().map(BTreeMap::len).sum()
+        self.read().values().map(|views| views.len()).sum()
     }
 
     fn namespaces(&self) -> BTreeSet<String> {
@@ -334,7 +335,7 @@ mod tests {
         store.list(&mut listing, "one".to_owned(), "c".to_owned(), 1);
         let concerned = store.replace(Some("one"), listing);
         assert_eq!(concerned, BTreeSet::from(["one".to_owned()]));
-        assert_eq!(store.of("one").into_keys().collect::<Vec<_>>(), ["c"]);
+        assert_eq!(store.of("one").keys().collect::<Vec<_>>(), ["c"]);
         assert_eq!(store.of("two").len(), 1);
         assert_eq!(store.replace(None, Views::default()).len(), 2);
     }
@@ -352,6 +353,26 @@ mod tests {
         let after = store.of("one");
         assert!(Arc::ptr_eq(&before["a"], &after["a"]));
         assert_eq!(*after["b"], 2);
+    }
+
+    #[test]
+    fn what_was_looked_at_stays_as_it_was_while_the_store_changes() {
+        let store = Store::<&str, u8>::default();
+        for name in ["a", "b"] {
+            store.apply("one", name, 1);
+        }
+        let seen = store.of("one");
+        store.apply("one", "a", 2);
+        store.take_over("one", "c", None, Some(1));
+        store.delete("one", &"b");
+        let views = |views: &ByName<&'static str, u8>| {
+            views
+                .iter()
+                .map(|(name, view)| (*name, **view))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(views(&seen), [("a", 1), ("b", 1)]);
+        assert_eq!(views(&store.of("one")), [("a", 2), ("c", 1)]);
     }
 
     #[test]

@@ -258,7 +258,7 @@ impl Watches<'_> {
             + DeserializeOwned
             + Send
             + 'static,
-        K: Ord + Clone + Send + 'static,
+        K: Ord + Clone + Send + Sync + 'static,
         V: PartialEq + Send + Sync + 'static,
     {
         let api = match scope {

@@ -159,7 +159,6 @@ async fn work(
                     .min(recheck)
             }
         };
-        let until = Instant::now() + wait;
         // A pass that wrote nothing holds the next one up only as long as it took itself.
         let wrote = result.as_ref().map_or(true, |outcome| outcome.changed);
         let pause = if wrote {
@@ -167,12 +166,14 @@ async fn work(
         } else {
             took
         };
-        tokio::time::sleep(pause).await;
+        let now = Instant::now();
         tokio::select! {
             biased;
             () = waker.notify.notified() => {}
-            () = tokio::time::sleep_until(until) => {}
+            () = tokio::time::sleep_until(now + wait) => {}
         }
+        // Looked at only now: at rest the pause is long over, and costs no waking of its own.
+        tokio::time::sleep_until(now + pause).await;
     }
     context.board.forget(&namespace);
     debug!(namespace, "Nothing left to look after");

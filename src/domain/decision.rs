@@ -68,7 +68,6 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
         now: now.moment,
     };
     let notes = noted.updated(look);
-    let list = peer_list(&survey, &discovery, stored, &notes, &policy.writer);
     let plan = rollout::plan(rollout::Scene {
         survey: &survey,
         discovery: &discovery,
@@ -78,6 +77,7 @@ pub fn decide(snapshot: &Snapshot, memory: &mut Memory, policy: &Policy, now: No
         policy,
         now,
     });
+    let list = peer_list(&survey, &discovery, stored, notes, &policy.writer);
     let joins = candidates(&survey).filter(|(_, node)| {
         node.is_ready()
             && node.stateful_set.joined_at.is_none()

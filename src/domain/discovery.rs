@@ -118,11 +118,10 @@ impl Discovery {
 
     /// All addresses of the list.
     #[must_use]
-    pub fn peers(&self) -> BTreeSet<PeerAddress> {
+    pub fn peers(&self) -> BTreeSet<&PeerAddress> {
         self.listings
             .values()
             .flat_map(Listing::addresses)
-            .cloned()
             .collect()
     }
 
@@ -173,20 +172,16 @@ pub fn discover(
         }
     }
     for (network, nodes) in by_network(survey) {
-        let start = start_of(&network, &nodes, was_bootstrap, memory, policy, now);
+        let start = start_of(network, &nodes, was_bootstrap, memory, policy, now);
         let bootstraps = start == Start::Bootstrap;
         let is_member = |node: &Candidate| {
-            node.was_member || node.is_ready() || (bootstraps && !running(node).is_empty())
+            node.was_member || node.is_ready() || (bootstraps && node.is_running())
         };
-        let members: BTreeMap<&NodeName, &Candidate> = nodes
-            .iter()
-            .filter(|(_, node)| is_member(node))
-            .map(|(name, node)| (*name, *node))
-            .collect();
-        let ready = members.values().filter(|node| node.is_ready()).count();
+        let members: Vec<_> = nodes.iter().filter(|(_, node)| is_member(node)).collect();
+        let ready = members.iter().filter(|(_, node)| node.is_ready()).count();
         let is_cold = 2 * ready < members.len();
         for (name, node) in &nodes {
-            let listing = list(node, members.contains_key(name), is_cold, bootstraps);
+            let listing = list(node, is_member(node), is_cold, bootstraps);
             discovery.listings.insert((*name).clone(), listing);
         }
         let lines: Members = members
@@ -197,7 +192,7 @@ pub fn discover(
         let state = NetworkState {
             key: membership.hash().clone(),
             membership,
-            candidates: nodes.keys().map(|name| (*name).clone()).collect(),
+            candidates: nodes.iter().map(|(name, _)| (*name).clone()).collect(),
             bootstrap: bootstraps,
         };
         if let Start::WaitUntil(moment) = start {
@@ -207,18 +202,21 @@ pub fn discover(
                     .map_or(moment, |other| other.min(moment)),
             );
         }
-        discovery.networks.insert(network, state);
+        discovery.networks.insert(network.clone(), state);
     }
     discovery
 }
 
-fn by_network(survey: &Survey) -> BTreeMap<Network, BTreeMap<&NodeName, &Candidate>> {
-    let mut networks: BTreeMap<Network, BTreeMap<&NodeName, &Candidate>> = BTreeMap::new();
+/// The candidates of a network, sorted by name.
+type Nodes<'a> = Vec<(&'a NodeName, &'a Candidate)>;
+
+fn by_network(survey: &Survey) -> BTreeMap<&Network, Nodes<'_>> {
+    let mut networks: BTreeMap<&Network, Nodes<'_>> = BTreeMap::new();
     for (name, node) in candidates(survey) {
         networks
-            .entry(node.network.clone())
+            .entry(&node.network)
             .or_default()
-            .insert(name, node);
+            .push((name, node));
     }
     networks
 }
@@ -238,16 +236,16 @@ enum Start {
 /// ever Ready, whoever runs is published after a while.
 fn start_of(
     network: &Network,
-    nodes: &BTreeMap<&NodeName, &Candidate>,
+    nodes: &Nodes<'_>,
     was_bootstrap: bool,
     memory: &Memory,
     policy: &Policy,
     now: Moment,
 ) -> Start {
-    if policy.bootstrap_after.is_zero() || nodes.values().any(|node| node.was_ready) {
+    if policy.bootstrap_after.is_zero() || nodes.iter().any(|(_, node)| node.was_ready) {
         return Start::Usual;
     }
-    if nodes.values().any(|node| node.was_member) {
+    if nodes.iter().any(|(_, node)| node.was_member) {
         // Recorded members that were never Ready come from a bootstrap; it goes on until one of them is.
         return if was_bootstrap {
             Start::Bootstrap
@@ -263,7 +261,7 @@ fn start_of(
 }
 
 /// Addresses of the pods that run, Ready or not.
-pub(crate) fn running(node: &Candidate) -> Vec<PeerAddress> {
+fn running(node: &Candidate) -> Vec<PeerAddress> {
     node.addresses(|pod| pod.running)
 }
 

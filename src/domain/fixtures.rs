@@ -90,9 +90,7 @@ impl Cluster {
             network: Some(Network::new("testnet")),
             ..StellarNodeView::default()
         };
-        self.snapshot
-            .stellar_nodes
-            .insert(name(text), Arc::new(node));
+        Arc::make_mut(&mut self.snapshot.stellar_nodes).insert(name(text), Arc::new(node));
         let set = StatefulSetView {
             uid: format!("set-{text}"),
             generation: 1,
@@ -102,9 +100,7 @@ impl Cluster {
             operator_labelled: true,
             ..StatefulSetView::default()
         };
-        self.snapshot
-            .stateful_sets
-            .insert(name(text), Arc::new(set));
+        Arc::make_mut(&mut self.snapshot.stateful_sets).insert(name(text), Arc::new(set));
         self.start_pod(text);
     }
 
@@ -124,14 +120,14 @@ impl Cluster {
             ips: vec![Ipv4Addr::new(10, 0, 0, self.addresses).into()],
             render_wait: None,
         };
-        self.snapshot
-            .pods
-            .insert(format!("{text}-0"), Arc::new(pod));
+        Arc::make_mut(&mut self.snapshot.pods).insert(format!("{text}-0"), Arc::new(pod));
     }
 
     pub(super) fn node(&mut self, text: &str, change: impl FnOnce(&mut StellarNodeView)) {
         change(Arc::make_mut(
-            self.snapshot.stellar_nodes.get_mut(&name(text)).unwrap(),
+            Arc::make_mut(&mut self.snapshot.stellar_nodes)
+                .get_mut(&name(text))
+                .unwrap(),
         ));
     }
 
@@ -143,13 +139,17 @@ impl Cluster {
 
     pub(super) fn set(&mut self, text: &str, change: impl FnOnce(&mut StatefulSetView)) {
         change(Arc::make_mut(
-            self.snapshot.stateful_sets.get_mut(&name(text)).unwrap(),
+            Arc::make_mut(&mut self.snapshot.stateful_sets)
+                .get_mut(&name(text))
+                .unwrap(),
         ));
     }
 
     pub(super) fn pod(&mut self, text: &str, change: impl FnOnce(&mut PodView)) {
         change(Arc::make_mut(
-            self.snapshot.pods.get_mut(&format!("{text}-0")).unwrap(),
+            Arc::make_mut(&mut self.snapshot.pods)
+                .get_mut(&format!("{text}-0"))
+                .unwrap(),
         ));
     }
 
@@ -198,9 +198,9 @@ impl Cluster {
     }
 
     pub(super) fn remove(&mut self, text: &str) {
-        self.snapshot.stellar_nodes.remove(&name(text));
-        self.snapshot.stateful_sets.remove(&name(text));
-        self.snapshot.pods.remove(&format!("{text}-0"));
+        Arc::make_mut(&mut self.snapshot.stellar_nodes).remove(&name(text));
+        Arc::make_mut(&mut self.snapshot.stateful_sets).remove(&name(text));
+        Arc::make_mut(&mut self.snapshot.pods).remove(&format!("{text}-0"));
     }
 
     pub(super) fn now(&self) -> Now {

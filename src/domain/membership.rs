@@ -3,7 +3,10 @@
 //! The key is who the members are and on which port, never at which address: with addresses in it each
 //! restart would change the key and cause the next one.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Write},
+};
 
 use super::{digest::short_sha256_of, node::NodeName, peer::PeerPort};
 
@@ -106,20 +109,27 @@ impl MembershipHash {
 /// The sorted lines of a membership: what they and those of one newcomer come to, for many newcomers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Lines {
-    lines: Vec<String>,
     /// All of them, one after the other.
     text: String,
+    /// Where each begins.
+    starts: Vec<usize>,
 }
 
 impl Lines {
     /// The lines of these members.
     fn of<'a>(members: impl IntoIterator<Item = (&'a NodeName, &'a PeerPort)>) -> Self {
-        let lines = members.into_iter().map(|(name, port)| line(name, *port));
-        let mut lines: Vec<String> = lines.collect();
-        lines.sort();
+        let mut members: Vec<_> = members.into_iter().collect();
+        // By name, but for the colon that ends it: it sorts after digits, dots and hyphens.
+        members.sort_by(|(a, _), (b, _)| until_port(a).cmp(until_port(b)));
+        let mut text = String::new();
+        let starts = members.into_iter().map(|(name, port)| {
+            let start = text.len();
+            add_line(&mut text, name, *port);
+            start
+        });
         Self {
-            text: lines.concat(),
-            lines,
+            starts: starts.collect(),
+            text,
         }
     }
 
@@ -130,16 +140,24 @@ impl Lines {
 
     /// The hash of these members and one who is not among them.
     fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
-        let new = line(name, port);
-        let before = self.lines.partition_point(|it| *it < new);
-        let cut = self.lines[..before].iter().map(String::len).sum();
+        let mut new = String::new();
+        add_line(&mut new, name, port);
+        // What begins with a smaller line is smaller: no line begins another.
+        let before = |start: &usize| self.text[*start..] < *new;
+        let next = self.starts.partition_point(before);
+        let cut = self.starts.get(next).copied().unwrap_or(self.text.len());
         let (head, tail) = self.text.split_at(cut);
         MembershipHash::of_text(&[head, &new, tail])
     }
 }
 
-fn line(name: &NodeName, port: PeerPort) -> String {
-    format!("{name}:{port}\n")
+fn add_line(text: &mut String, name: &NodeName, port: PeerPort) {
+    writeln!(text, "{name}:{port}").expect("a String takes all");
+}
+
+/// The beginning of a member's line, up to its port.
+fn until_port(name: &NodeName) -> impl Iterator<Item = u8> {
+    name.as_str().bytes().chain([b':'])
 }
 
 impl fmt::Display for MembershipHash {
@@ -210,6 +228,14 @@ mod tests {
             let hash = membership.hash_with(&name, number);
             all.push(("b", port));
             prop_assert_eq!(hash, MembershipHash::of(&members(&all)));
+        }
+
+        #[test]
+        fn a_membership_is_hashed_over_its_sorted_lines(names in prop::collection::btree_set("[a-b0-1]([.-]?[a-b0-1]){0,3}", 0..12)) {
+            let named: Vec<_> = names.iter().map(|name| (name.as_str(), 11625)).collect();
+            let mut lines: Vec<_> = names.iter().map(|name| format!("{name}:11625\n")).collect();
+            lines.sort();
+            prop_assert_eq!(Lines::of(&members(&named)).text, lines.concat());
         }
 
         #[test]

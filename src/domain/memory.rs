@@ -5,12 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use super::{
     Moment, Now, Policy, Snapshot, decide,
-    discovery::{Discovery, NetworkState, running},
+    discovery::{Discovery, NetworkState},
     membership::MembershipHash,
     node::{Network, NodeName},
     snapshot::parse_time,
@@ -24,14 +25,46 @@ pub struct Memory {
     nobody_ready: BTreeMap<Network, Moment>,
     /// When the last outage was last seen.
     outages: BTreeMap<Network, Moment>,
-    settled: BTreeMap<NodeName, (String, Moment)>,
-    unready: BTreeMap<NodeName, (String, Moment)>,
-    rollouts: BTreeMap<NodeName, (String, Moment)>,
+    settled: Since,
+    unready: Since,
+    rollouts: Since,
     started: BTreeMap<Network, Started>,
     memberships: BTreeMap<Network, Membership>,
     record_lost: Option<Moment>,
     joined: BTreeSet<String>,
     refused: BTreeMap<NodeName, (String, Moment)>,
+}
+
+/// Since when something is so, by node, and what tells it from the same at another time.
+#[derive(Clone, Debug, Default)]
+struct Since(BTreeMap<NodeName, (String, Moment)>);
+
+impl Since {
+    fn of(&self, node: &NodeName) -> Option<Moment> {
+        self.0.get(node).map(|(_, since)| *since)
+    }
+
+    /// Forgets the nodes for which it is not so any more.
+    fn keep(&mut self, survey: &Survey, is_so: impl Fn(&Candidate) -> bool) {
+        self.0
+            .retain(|name, _| candidate(survey, name).is_some_and(&is_so));
+    }
+
+    /// It is so for this node: as before where its identity, in parts, is the same, else from now on.
+    fn note<'a>(
+        &mut self,
+        name: &NodeName,
+        identity: impl Iterator<Item = &'a str> + Clone,
+        now: Moment,
+    ) {
+        let is_same = self.0.get(name).is_some_and(|(before, _)| {
+            let mut parts = identity.clone();
+            parts.try_fold(&**before, str::strip_prefix) == Some("")
+        });
+        if !is_same {
+            self.0.insert(name.clone(), (identity.collect(), now));
+        }
+    }
 }
 
 /// A restart of ours whose effect the stores have not shown yet.
@@ -45,7 +78,7 @@ struct Started {
 #[derive(Clone, Debug)]
 struct Membership {
     hash: MembershipHash,
-    members: BTreeSet<NodeName>,
+    members: Arc<BTreeSet<NodeName>>,
     since: Moment,
     /// We saw it change; without that, a change may have come before our time.
     has_changed: bool,
@@ -53,7 +86,7 @@ struct Membership {
     /// knew more, so somebody left.
     looks_left: bool,
     /// The members when last nothing had changed for the settle time, where we have seen such a time.
-    settled: Option<BTreeSet<NodeName>>,
+    settled: Option<Arc<BTreeSet<NodeName>>>,
 }
 
 /// How long a membership has been as it is, and what kind of change led to it.
@@ -68,7 +101,7 @@ pub struct Change {
 impl Membership {
     fn change(&self) -> Change {
         let is_less = |settled: &BTreeSet<NodeName>| {
-            self.members.is_subset(settled) && self.members.len() < settled.len()
+            self.members.len() < settled.len() && self.members.is_subset(settled)
         };
         Change {
             since: self.since,
@@ -108,7 +141,10 @@ impl Memory {
             ))
         };
         for (name, node) in candidates(&decision.survey) {
-            let changes = node.pods.iter().map(|pod| pod.ready_changed_at.as_deref());
+            let changes = node
+                .pods
+                .iter()
+                .map(|pod| pod.view.ready_changed_at.as_deref());
             let changed = changes
                 .map(|at| at.and_then(ago))
                 .collect::<Option<Vec<_>>>();
@@ -119,7 +155,7 @@ impl Memory {
                 (&mut memory.unready, changed),
                 (&mut memory.rollouts, restarted.and_then(ago)),
             ] {
-                if let (Some((_, at)), Some(since)) = (kept.get_mut(name), since) {
+                if let (Some((_, at)), Some(since)) = (kept.0.get_mut(name), since) {
                     *at = since;
                 }
             }
@@ -137,8 +173,8 @@ impl Memory {
         }
         for (network, since) in &mut memory.nobody_ready {
             let nodes = candidates(&decision.survey).filter(|(_, node)| node.network == *network);
-            let unready = nodes.filter_map(|(name, _)| memory.unready.get(name));
-            *since = unready.map(|(_, since)| *since).max().unwrap_or(*since);
+            let unready = nodes.filter_map(|(name, _)| memory.unready.of(name));
+            *since = unready.max().unwrap_or(*since);
         }
         memory
     }
@@ -155,10 +191,12 @@ impl Memory {
         now: Moment,
     ) {
         self.refused.retain(|name, _| survey.contains_key(name));
-        let uids: BTreeSet<&str> = candidates(survey)
-            .map(|(_, node)| node.stateful_set.uid.as_str())
-            .collect();
-        self.joined.retain(|uid| uids.contains(uid.as_str()));
+        if !self.joined.is_empty() {
+            let uids: BTreeSet<&str> = candidates(survey)
+                .map(|(_, node)| node.stateful_set.uid.as_str())
+                .collect();
+            self.joined.retain(|uid| uids.contains(uid.as_str()));
+        }
         self.started
             .retain(|_, started| is_fresh || !started.is_seen(survey));
         self.observe_nodes(survey, now);
@@ -171,26 +209,26 @@ impl Memory {
     }
 
     fn observe_nodes(&mut self, survey: &Survey, now: Moment) {
-        let (mut settled, mut unready) = (BTreeMap::new(), BTreeMap::new());
-        let mut rollouts = BTreeMap::new();
+        let is_rolling = |node: &Candidate| !node.is_settled() && rollout_id(node).is_some();
+        self.unready.keep(survey, |node| !node.is_ready());
+        self.settled.keep(survey, Candidate::is_settled);
+        self.rollouts.keep(survey, is_rolling);
         for (name, node) in candidates(survey) {
-            let uid = &node.stateful_set.uid;
             if !node.is_ready() {
-                keep_since(&self.unready, &mut unready, name, uid, now);
+                let uid = std::iter::once(node.stateful_set.uid.as_str());
+                self.unready.note(name, uid, now);
             }
             if node.is_settled() {
                 // Another pod is another start, and so is being Ready again, even if we never saw the time in between.
-                let mut pods = String::new();
-                for pod in &node.pods {
-                    pods += &pod.uid;
-                    pods += pod.ready_changed_at.as_deref().unwrap_or_default();
-                }
-                keep_since(&self.settled, &mut settled, name, &pods, now);
+                let starts = node.pods.iter().flat_map(|pod| {
+                    let at = pod.view.ready_changed_at.as_deref();
+                    [pod.view.uid.as_str(), at.unwrap_or_default()]
+                });
+                self.settled.note(name, starts, now);
             } else if let Some(rollout) = rollout_id(node) {
-                keep_since(&self.rollouts, &mut rollouts, name, &rollout, now);
+                self.rollouts.note(name, rollout.into_iter(), now);
             }
         }
-        (self.settled, self.unready, self.rollouts) = (settled, unready, rollouts);
     }
 
     fn observe_networks(&mut self, survey: &Survey, policy: &Policy, now: Moment) {
@@ -205,7 +243,7 @@ impl Memory {
             let seen = networks.entry(&node.network).or_default();
             seen.was_ready |= node.was_ready || node.was_member;
             seen.is_ready |= node.is_ready();
-            seen.running += usize::from(!running(node).is_empty());
+            seen.running += usize::from(node.is_running());
         }
         let since = |before: &BTreeMap<Network, Moment>, holds: &dyn Fn(&Seen) -> bool| {
             let networks = networks.iter().filter(|(_, seen)| holds(seen));
@@ -238,7 +276,7 @@ impl Memory {
         self.memberships
             .retain(|network, _| discovery.networks.contains_key(network));
         for (network, state) in &discovery.networks {
-            let members = || state.members().keys().cloned().collect::<BTreeSet<_>>();
+            let members = || Arc::new(state.members().keys().cloned().collect());
             let seen = self
                 .memberships
                 .entry(network.clone())
@@ -250,9 +288,12 @@ impl Memory {
                     looks_left: false,
                     settled: None,
                 });
-            seen.looks_left = looks_left(survey, state);
+            // Once we have seen more, nobody asks how it looked at first.
+            if seen.settled.is_none() && !seen.has_changed {
+                seen.looks_left = looks_left(survey, state);
+            }
             if now.since(seen.since) >= seen.change().settle(policy) {
-                seen.settled = Some(seen.members.clone());
+                seen.settled = Some(Arc::clone(&seen.members));
             }
             if seen.hash != *state.hash() {
                 seen.has_changed = true;
@@ -270,7 +311,7 @@ impl Memory {
     /// Since when all pods of the node are Ready on the current revision.
     #[must_use]
     pub fn settled_since(&self, node: &NodeName) -> Option<Moment> {
-        self.settled.get(node).map(|(_, since)| *since)
+        self.settled.of(node)
     }
 
     /// Whether all pods of the node have been Ready on the current revision for this long.
@@ -283,7 +324,7 @@ impl Memory {
     /// Since when the node has had no Ready pod.
     #[must_use]
     pub fn unready_since(&self, node: &NodeName) -> Option<Moment> {
-        self.unready.get(node).map(|(_, since)| *since)
+        self.unready.of(node)
     }
 
     /// Since when nobody of the network has been Ready.
@@ -304,7 +345,7 @@ impl Memory {
     /// Since when we see the restart that is under way.
     #[must_use]
     pub fn rollout_since(&self, node: &NodeName) -> Option<Moment> {
-        self.rollouts.get(node).map(|(_, since)| *since)
+        self.rollouts.of(node)
     }
 
     /// The last change of a network's membership.
@@ -383,10 +424,10 @@ impl Started {
 }
 
 /// What tells one restart of ours from another.
-fn rollout_id(node: &Candidate) -> Option<String> {
+fn rollout_id(node: &Candidate) -> Option<[&str; 3]> {
     let set = &node.stateful_set;
     let restarted_at = set.template.restarted_at.as_ref()?;
-    Some(format!("{} {restarted_at}", set.uid))
+    Some([&set.uid, " ", restarted_at])
 }
 
 /// Some member was started for the present membership: it had settled then.
@@ -411,19 +452,4 @@ fn looks_left(survey: &Survey, state: &NetworkState) -> bool {
         && carried
             .iter()
             .all(|carried| state.hash().differs_from(carried))
-}
-
-/// Carries the time over where the same thing was so before, by name and identity.
-fn keep_since(
-    before: &BTreeMap<NodeName, (String, Moment)>,
-    after: &mut BTreeMap<NodeName, (String, Moment)>,
-    name: &NodeName,
-    identity: &str,
-    now: Moment,
-) {
-    let since = before
-        .get(name)
-        .filter(|(was, _)| was == identity)
-        .map_or(now, |(_, since)| *since);
-    after.insert(name.clone(), (identity.to_owned(), since));
 }

@@ -1,14 +1,15 @@
 //! Names of nodes and networks.
+//!
+//! Each stands in many places at once, and a pass over thousands of validators makes more: copies share one text.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 /// Name of a node: that of its StatefulSet, and of its StellarNode where it has one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct NodeName(String);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeName(Arc<str>);
 
 /// A name that no Kubernetes object can have.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +26,7 @@ impl NodeName {
         // Neither `.` nor `..` is a name: in a path they would lead elsewhere.
         let has_labels = name.split('.').all(|label| !label.is_empty());
         if name.len() <= 253 && has_labels && name.chars().all(allowed) {
-            Ok(Self(name.to_owned()))
+            Ok(Self(name.into()))
         } else {
             Err(InvalidNodeName(name.chars().take(300).collect()))
         }
@@ -38,6 +39,12 @@ impl NodeName {
     }
 }
 
+impl Serialize for NodeName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
 impl fmt::Display for NodeName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -47,27 +54,26 @@ impl fmt::Display for NodeName {
 /// Name of a Stellar network, lower case; empty where nothing names one.
 ///
 /// Nodes of different networks share a ConfigMap and nothing else.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Network(String);
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network(Arc<str>);
 
 impl Network {
     /// Two spellings that differ only in case are one network.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        Self(name.trim().to_lowercase())
+        Self(name.trim().to_lowercase().into())
     }
 
     /// The network of nodes that name none.
     #[must_use]
-    pub const fn unnamed() -> Self {
-        Self(String::new())
+    pub fn unnamed() -> Self {
+        Self::default()
     }
 
     /// The name as text of one's own.
     #[must_use]
     pub fn to_text(&self) -> String {
-        self.0.clone()
+        self.0.to_string()
     }
 
     /// From a StellarNode: a name, or (in one of the operator's copies) a variant with a value, taken whole.
@@ -84,6 +90,12 @@ impl Network {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

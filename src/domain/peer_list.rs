@@ -68,15 +68,14 @@ pub enum InvalidRecord {
     Value(String),
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireRecord {
-    v: u64,
+#[derive(Deserialize)]
+struct ReadRecord {
     writer: String,
-    nodes: Vec<WireNode>,
+    nodes: Vec<ReadNode>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct WireNode {
+#[derive(Deserialize)]
+struct ReadNode {
     name: String,
     network: String,
     port: u16,
@@ -84,6 +83,25 @@ struct WireNode {
     ready: bool,
     member: bool,
     uid: String,
+}
+
+/// The record as it is to be, borrowed: most passes only see that it is the one that is stored.
+#[derive(PartialEq, Serialize)]
+struct WrittenRecord<'a> {
+    v: u64,
+    writer: &'a str,
+    nodes: Vec<WrittenNode<'a>>,
+}
+
+#[derive(PartialEq, Serialize)]
+struct WrittenNode<'a> {
+    name: &'a NodeName,
+    network: &'a Network,
+    port: u16,
+    addresses: &'a [PeerAddress],
+    ready: bool,
+    member: bool,
+    uid: &'a str,
 }
 
 impl Record {
@@ -100,11 +118,11 @@ impl Record {
         if v != 1 {
             return Err(InvalidRecord::Version(v));
         }
-        let wire: WireRecord = serde_json::from_str(text)?;
+        let wire: ReadRecord = serde_json::from_str(text)?;
         let mut nodes = wire
             .nodes
             .into_iter()
-            .map(WireNode::read)
+            .map(ReadNode::read)
             .collect::<Result<Vec<_>, _>>()?;
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self {
@@ -114,26 +132,9 @@ impl Record {
     }
 
     /// Writes `members.json`: compact, equal records in equal bytes.
-    ///
-    /// # Panics
-    /// Never: text, numbers and flags always serialize.
     #[must_use]
     pub fn render(&self) -> String {
-        let nodes = self.nodes.iter().map(|node| WireNode {
-            name: node.name.to_string(),
-            network: node.network.as_str().to_owned(),
-            port: node.port.get(),
-            addresses: node.addresses.iter().map(ToString::to_string).collect(),
-            ready: node.ready,
-            member: node.member,
-            uid: node.uid.clone(),
-        });
-        let wire = WireRecord {
-            v: 1,
-            writer: self.writer.clone(),
-            nodes: nodes.collect(),
-        };
-        serde_json::to_string(&wire).expect("text, numbers and flags always serialize")
+        WrittenRecord::from(self).render()
     }
 
     /// The node of this name.
@@ -147,7 +148,39 @@ impl Record {
     }
 }
 
-impl WireNode {
+impl<'a> WrittenRecord<'a> {
+    fn of(writer: &'a str, nodes: impl Iterator<Item = WrittenNode<'a>>) -> Self {
+        Self {
+            v: 1,
+            writer,
+            nodes: nodes.collect(),
+        }
+    }
+
+    fn render(&self) -> String {
+        // More than a usual node takes.
+        let mut text = Vec::with_capacity(100 + 200 * self.nodes.len());
+        serde_json::to_writer(&mut text, self).expect("text, numbers and flags always serialize");
+        String::from_utf8(text).expect("JSON is text")
+    }
+}
+
+impl<'a> From<&'a Record> for WrittenRecord<'a> {
+    fn from(record: &'a Record) -> Self {
+        let nodes = record.nodes.iter().map(|node| WrittenNode {
+            name: &node.name,
+            network: &node.network,
+            port: node.port.get(),
+            addresses: &node.addresses,
+            ready: node.ready,
+            member: node.member,
+            uid: &node.uid,
+        });
+        Self::of(&record.writer, nodes)
+    }
+}
+
+impl ReadNode {
     fn read(self) -> Result<RecordedNode, InvalidRecord> {
         let impossible = |error: &dyn std::error::Error| InvalidRecord::Value(error.to_string());
         let addresses = self.addresses.iter().map(|text| PeerAddress::parse(text));
@@ -219,7 +252,7 @@ pub fn peer_list(
     survey: &Survey,
     discovery: &Discovery,
     stored: Option<&ConfigMapView>,
-    notes: &Notes,
+    notes: Notes,
     writer: &str,
 ) -> Option<PeerList> {
     let active_validators = candidates(survey).count();
@@ -227,7 +260,8 @@ pub fn peer_list(
         return None;
     }
     let peers = discovery.peers();
-    let mut known_peers = String::new();
+    // As long as an IPv4 address and a port can be.
+    let mut known_peers = String::with_capacity(22 * peers.len());
     for peer in &peers {
         writeln!(known_peers, "{peer}").expect("writing to a String cannot fail");
     }
@@ -236,28 +270,28 @@ pub fn peer_list(
         let network = discovery.networks.get(&node.network);
         let member = network.is_some_and(|network| network.members().contains_key(name));
         let addresses = match listing {
-            Some(Listing::Peers(addresses, _)) => addresses.clone(),
-            _ if member => node.remembered.clone(),
-            _ => Vec::new(),
+            Some(Listing::Peers(addresses, _)) => &addresses[..],
+            _ if member => &node.remembered,
+            _ => &[],
         };
-        Some(RecordedNode {
-            name: name.clone(),
-            network: node.network.clone(),
-            port: node.member_port()?,
+        Some(WrittenNode {
+            name,
+            network: &node.network,
+            port: node.member_port()?.get(),
             addresses,
             ready: node.is_ready(),
             member,
-            uid: node.stateful_set.uid.clone(),
+            uid: &node.stateful_set.uid,
         })
     });
-    let record = Record {
-        writer: writer.to_owned(),
-        nodes: nodes.collect(),
-    };
+    let record = WrittenRecord::of(writer, nodes);
+    // Most passes find it as it is, and a comparison costs less than its text.
+    let stored = stored.and_then(ConfigMapView::record_as_written);
+    let stored = stored.filter(|(stored, _)| record == WrittenRecord::from(*stored));
     Some(PeerList {
         known_peers,
-        members: record.render(),
-        notes: notes.clone(),
+        members: stored.map_or_else(|| record.render(), |(_, text)| text.to_owned()),
+        notes,
         peers: peers.len(),
         active_validators,
         bootstrap: discovery.networks.values().any(|network| network.bootstrap),

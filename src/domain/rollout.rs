@@ -254,7 +254,7 @@ fn deletions(scene: Scene<'_>, name: &NodeName, node: &Candidate) -> Vec<Deletio
     pods.map(|pod| Deletion {
         node: name.clone(),
         pod: pod.name.clone(),
-        uid: pod.uid.clone(),
+        uid: pod.view.uid.clone(),
     })
     .collect()
 }

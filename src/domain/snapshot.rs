@@ -28,19 +28,22 @@ use crate::{
     json::Json,
 };
 
+/// One kind's views in one namespace, by name. Shared with the store that they come from: a look costs no copy.
+pub type ByName<K, V> = Arc<BTreeMap<K, Arc<V>>>;
+
 /// One namespace at one instant.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Its name.
     pub namespace: String,
     /// StellarNodes by name.
-    pub stellar_nodes: BTreeMap<NodeName, Arc<StellarNodeView>>,
+    pub stellar_nodes: ByName<NodeName, StellarNodeView>,
     /// StatefulSets by name: all that are or may be nodes.
-    pub stateful_sets: BTreeMap<NodeName, Arc<StatefulSetView>>,
+    pub stateful_sets: ByName<NodeName, StatefulSetView>,
     /// Pods by name.
-    pub pods: BTreeMap<String, Arc<PodView>>,
+    pub pods: ByName<String, PodView>,
     /// Services by name; empty where addresses are IPs.
-    pub services: BTreeMap<String, Arc<ServiceView>>,
+    pub services: ByName<String, ServiceView>,
     /// The ConfigMap `stellar-peers`, where there is one.
     pub config_map: Option<Arc<ConfigMapView>>,
     /// Everything else was read after the ConfigMap. Stores give no such order.
@@ -404,6 +407,8 @@ pub struct ConfigMapView {
     pub members: Option<String>,
     /// The same, read; the reason where it can't be.
     pub record: Option<Result<Record, String>>,
+    /// The text of the record is, to the byte, the one that we write for it.
+    pub is_as_written: bool,
     /// Our annotations as they stand there.
     pub annotations: BTreeMap<String, String>,
     /// The same, read.
@@ -421,6 +426,9 @@ impl From<&ConfigMap> for ConfigMapView {
             ..
         } = &object.metadata;
         let members = data(names::KEY_MEMBERS);
+        let record = members
+            .as_deref()
+            .map(|text| Record::parse(text).map_err(|error| error.to_string()));
         let ours = annotations.iter().flatten();
         let ours = ours.filter(|(key, _)| notes::is_ours(key));
         let ours = ours
@@ -435,9 +443,9 @@ impl From<&ConfigMap> for ConfigMapView {
             immutable: object.immutable == Some(true),
             known_peers: data(names::KEY_KNOWN_PEERS),
             metadata: data(names::KEY_METADATA),
-            record: members
-                .as_deref()
-                .map(|text| Record::parse(text).map_err(|error| error.to_string())),
+            is_as_written: matches!((&record, &members),
+                (Some(Ok(record)), Some(text)) if record.render() == *text),
+            record,
             members,
             notes: Notes::parse(&ours),
             annotations: ours,
@@ -451,6 +459,13 @@ impl ConfigMapView {
     #[must_use]
     pub fn readable_record(&self) -> Option<&Record> {
         self.record.as_ref()?.as_ref().ok()
+    }
+
+    /// The record and its text, where that is the one that we write for it.
+    #[must_use]
+    pub fn record_as_written(&self) -> Option<(&Record, &str)> {
+        let record = self.readable_record().filter(|_| self.is_as_written)?;
+        Some((record, self.members.as_deref()?))
     }
 
     /// The addresses that `KNOWN_PEERS` has.

@@ -102,16 +102,14 @@ impl Skipped {
 pub struct PodReport {
     /// Its name.
     pub name: String,
-    /// Its uid.
-    pub uid: String,
+    /// What we read of it.
+    pub view: Arc<PodView>,
     /// Where stellar-core would reach it, or why nowhere.
     pub host: Result<Host, Skipped>,
     /// Running, that is, worth dialling even if it is not Ready.
     pub running: bool,
     /// Ready.
     pub ready: bool,
-    /// When that last changed.
-    pub ready_changed_at: Option<String>,
     /// On the StatefulSet's current revision.
     pub updated: bool,
     /// Our init container can't be started.
@@ -139,7 +137,7 @@ pub struct Candidate {
     pub was_ready: bool,
     /// The port that the record has.
     pub recorded_port: Option<PeerPort>,
-    /// The addresses that the record has.
+    /// The addresses that the record has, where it is no peer now.
     pub remembered: Vec<PeerAddress>,
     /// The quorum set that its StellarNode declares.
     pub quorum_set: Option<Result<Arc<QuorumSet>, UnreadableQuorumSet>>,
@@ -193,6 +191,18 @@ impl Candidate {
         addresses
     }
 
+    /// Some pod is Ready and can be reached.
+    pub(crate) fn is_peer(&self) -> bool {
+        let is_peer = |pod: &PodReport| pod.ready && pod.host.is_ok();
+        self.port.is_ok() && self.pods.iter().any(is_peer)
+    }
+
+    /// Some pod runs, Ready or not, and can be reached.
+    pub(crate) fn is_running(&self) -> bool {
+        let is_reached = |pod: &PodReport| pod.running && pod.host.is_ok();
+        self.port.is_ok() && self.pods.iter().any(is_reached)
+    }
+
     /// Why none of its pods is a peer; [`None`] where one is.
     pub(crate) fn skipped(&self) -> Option<Skipped> {
         if let Err(invalid) = &self.port {
@@ -203,8 +213,7 @@ impl Candidate {
             Ok(_) if !pod.ready => Some(Skipped::PodNotReady),
             Ok(_) => None,
         };
-        let reasons: Vec<Option<Skipped>> = self.pods.iter().map(of_pod).collect();
-        if reasons.iter().any(Option::is_none) {
+        if self.is_peer() {
             return None;
         }
         let none = if self.has_terminating_pod {
@@ -212,7 +221,7 @@ impl Candidate {
         } else {
             Skipped::NoPod
         };
-        Some(reasons.into_iter().flatten().next().unwrap_or(none))
+        Some(self.pods.first().and_then(of_pod).unwrap_or(none))
     }
 }
 
@@ -256,9 +265,9 @@ pub fn candidate<'a>(survey: &'a Survey, name: &NodeName) -> Option<&'a Candidat
 /// What each StellarNode, and each StatefulSet that is or looks like a node, is.
 #[must_use]
 pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
-    let pods = pods_by_owner(snapshot);
+    let pods = PodsByOwner::of(snapshot);
     let mut survey = Survey::new();
-    for (name, node) in &snapshot.stellar_nodes {
+    for (name, node) in &*snapshot.stellar_nodes {
         let set = snapshot.stateful_sets.get(name);
         let standing = match out_of_stellar_node(node).or_else(|| out_of_set(set, Some(node))) {
             Some(reason) => Standing::Out(reason),
@@ -266,7 +275,7 @@ pub fn survey(snapshot: &Snapshot, mode: &AddressMode) -> Survey {
         };
         survey.insert(name.clone(), standing);
     }
-    for (name, set) in &snapshot.stateful_sets {
+    for (name, set) in &*snapshot.stateful_sets {
         let is_node = set.operator_labelled || set.inject == Inject::Enabled;
         if !is_node || survey.contains_key(name) {
             continue;
@@ -305,6 +314,9 @@ pub fn unaccounted(snapshot: &Snapshot) -> Vec<&NodeName> {
 
 /// An address goes from one pod to the next: what a node once had and another has now is not its own any more.
 fn forget_addresses_of_others(survey: &mut Survey) {
+    if candidates(survey).all(|(_, node)| node.remembered.is_empty()) {
+        return;
+    }
     let mut owners: BTreeMap<PeerAddress, NodeName> = BTreeMap::new();
     for (name, node) in candidates(survey) {
         let present = node.addresses(|_| true).into_iter();
@@ -318,14 +330,23 @@ fn forget_addresses_of_others(survey: &mut Survey) {
     }
 }
 
-type PodsByOwner<'a> = BTreeMap<&'a str, Vec<(&'a String, &'a Arc<PodView>)>>;
+type NamedPod<'a> = (&'a String, &'a Arc<PodView>);
 
-fn pods_by_owner(snapshot: &Snapshot) -> PodsByOwner<'_> {
-    let mut pods = PodsByOwner::new();
-    for (name, pod) in &snapshot.pods {
-        pods.entry(&pod.owner).or_default().push((name, pod));
+/// The pods of a namespace, sorted by their owner's uid and then by name.
+struct PodsByOwner<'a>(Vec<NamedPod<'a>>);
+
+impl<'a> PodsByOwner<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let mut pods: Vec<_> = snapshot.pods.iter().collect();
+        pods.sort_by(|(_, a), (_, b)| a.owner.cmp(&b.owner));
+        Self(pods)
     }
-    pods
+
+    fn owned_by(&self, uid: &str) -> &[NamedPod<'a>] {
+        let start = self.0.partition_point(|(_, pod)| pod.owner.as_str() < uid);
+        let rest = &self.0[start..];
+        &rest[..rest.partition_point(|(_, pod)| pod.owner == uid)]
+    }
 }
 
 fn out_of_stellar_node(node: &StellarNodeView) -> Option<Skipped> {
@@ -377,24 +398,23 @@ fn stand(
     let Some(set) = set else {
         return Standing::Out(Skipped::NoStatefulSet);
     };
-    let owned = pods.get(set.uid.as_str()).into_iter().flatten();
+    let owned = pods.owned_by(&set.uid).iter();
     // An operator's pods carry the node's name as well; a plain StatefulSet's need nothing but their owner.
     let is_its = |pod: &PodView| node.is_none() || pod.instance.as_deref() == Some(name.as_str());
-    let (terminating, living): (Vec<_>, Vec<_>) = owned
-        .filter(|(_, pod)| is_its(pod))
-        .partition(|(_, pod)| pod.terminating);
+    let its = owned.filter(|(_, pod)| is_its(pod));
+    let has_terminating_pod = its.clone().any(|(_, pod)| pod.terminating);
     let names = pod_names(snapshot, mode, set);
-    let report = |(pod_name, pod): &&(&String, &Arc<PodView>)| PodReport {
+    let report = |(pod_name, pod): &NamedPod<'_>| PodReport {
         name: (*pod_name).clone(),
-        uid: pod.uid.clone(),
+        view: Arc::clone(pod),
         host: host(pod_name, pod, names.as_deref()),
         running: pod.running,
         ready: pod.ready,
-        ready_changed_at: pod.ready_changed_at.clone(),
         updated: pod.revision == set.update_revision,
         render_wait: pod.render_wait,
     };
-    let reports: Vec<PodReport> = living.iter().map(report).collect();
+    let living = its.filter(|(_, pod)| !pod.terminating);
+    let reports: Vec<PodReport> = living.map(report).collect();
     let record = snapshot
         .config_map
         .as_ref()
@@ -403,22 +423,25 @@ fn stand(
         .and_then(|record| record.node(name))
         .filter(|node| node.uid == set.uid);
     let is_ready = reports.iter().any(|pod| pod.ready);
-    Standing::Candidate(Box::new(Candidate {
+    let mut candidate = Box::new(Candidate {
         network: network_of(node.map(|node| &**node), Some(set)),
         port: port(node, set),
         paused: set.paused || node.is_some_and(|node| node.paused),
         pods: reports,
-        has_terminating_pod: !terminating.is_empty(),
+        has_terminating_pod,
         was_member: set.joined_at.is_some() || recorded.is_some_and(|node| node.member),
         was_ready: set.joined_at.is_some() || is_ready,
         recorded_port: recorded.map(|node| node.port),
-        remembered: recorded
-            .map(|node| node.addresses.clone())
-            .unwrap_or_default(),
+        remembered: Vec::new(),
         quorum_set: node.and_then(|node| node.quorum_set.clone()),
         falls_back_to_ip: names.is_none() && *mode != AddressMode::Ip,
         stateful_set: Arc::clone(set),
-    }))
+    });
+    // Of a peer nobody asks for them.
+    if let Some(recorded) = recorded.filter(|_| !candidate.is_peer()) {
+        candidate.remembered.clone_from(&recorded.addresses);
+    }
+    Standing::Candidate(candidate)
 }
 
 /// The network of a node: what its StellarNode says, else the StatefulSet's label.

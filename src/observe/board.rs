@@ -2,7 +2,7 @@
 //! from its work. Read whenever somebody asks, so that nothing that is shown can drift from the truth.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -51,7 +51,7 @@ struct Entry {
 /// The namespaces that the loop looks after.
 #[derive(Debug, Default)]
 pub struct Board {
-    entries: Mutex<BTreeMap<String, Entry>>,
+    entries: Mutex<HashMap<String, Entry>>,
     changes: watch::Sender<u64>,
 }
 
@@ -142,7 +142,7 @@ impl Board {
             .send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -43,7 +43,7 @@ fn show(board: &Board) {
     let object = json!({"metadata": metadata, "spec": {"replicas": 3}});
     let set = serde_json::from_value::<StatefulSetObject>(object).unwrap();
     let mut snapshot = Snapshot::default();
-    snapshot.stateful_sets.insert(
+    Arc::make_mut(&mut snapshot.stateful_sets).insert(
         NodeName::new("v1").unwrap(),
         Arc::new(StatefulSetView::from(&set)),
     );

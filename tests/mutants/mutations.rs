@@ -39,7 +39,7 @@ pub(crate) const MUTATIONS: &[Mutation] = &[
             (
                 "key: membership.hash().clone(),",
                 "key: {
-                    let at = members.values().flat_map(|node| node.addresses(|pod| pod.ready));
+                    let at = members.iter().flat_map(|(_, node)| node.addresses(|pod| pod.ready));
                     let at = at.flat_map(|it| it.to_string().into_bytes()).fold(7_u64, |sum, byte| {
                         (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
                     });

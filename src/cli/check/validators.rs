@@ -3,7 +3,11 @@
 #[cfg(all(test, feature = "sandbox"))]
 mod tests;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
@@ -84,9 +88,10 @@ async fn judge(
             .await
             .map_err(|it| unseen(&it))?;
         let services = services.into_iter();
-        snapshot.services = services
+        let services: BTreeMap<_, _> = services
             .map(|it| (it.name_any(), Arc::new(ServiceView::from(&it))))
             .collect();
+        snapshot.services = services.into();
     }
     let sets = fresh.stateful_sets.iter();
     let is_strange = |set| {

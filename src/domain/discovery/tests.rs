@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::{
     decision::Decision,
     fixtures::{Cluster, hash_of, name},
+    peer_list::PeerList,
     policy::AddressMode,
     snapshot::{Inject, ServiceView, StatefulSetView},
 };
@@ -62,14 +63,14 @@ fn each_way_of_being_left_out_has_its_reason() {
             it.node("v1", |node| node.suspended = true);
         }),
         ("NoStatefulSet", |it| {
-            drop(it.snapshot.stateful_sets.remove(&name("v1")));
+            drop(Arc::make_mut(&mut it.snapshot.stateful_sets).remove(&name("v1")));
         }),
         ("NoStellarNode", |it| {
-            drop(it.snapshot.stellar_nodes.remove(&name("v1")));
+            drop(Arc::make_mut(&mut it.snapshot.stellar_nodes).remove(&name("v1")));
         }),
         ("NoReplicas", |it| it.set("v1", |set| set.replicas = 0)),
         ("ReadPool", |it| it.set("v1", |set| set.read_pool = true)),
-        ("NoPod", |it| it.snapshot.pods.clear()),
+        ("NoPod", |it| Arc::make_mut(&mut it.snapshot.pods).clear()),
         ("PodNotReady", |it| it.pod("v1", |pod| pod.ready = false)),
         ("PodTerminating", |it| {
             it.pod("v1", |pod| pod.terminating = true);
@@ -119,6 +120,38 @@ fn a_port_that_becomes_invalid_takes_the_node_off_the_list_and_changes_no_member
 }
 
 #[test]
+fn a_record_that_is_written_otherwise_is_written_as_it_should_be() {
+    let mut cluster = Cluster::settled(&FOUR);
+    let list = cluster.decide().list.unwrap();
+    let stored = |members: String| {
+        let list = PeerList {
+            members,
+            ..list.clone()
+        };
+        Some(Arc::new(crate::domain::fixtures::stored(
+            &list,
+            Cluster::new().now(),
+        )))
+    };
+    let looks = [
+        (list.members.clone(), true),
+        (list.members.replace(':', ": "), false),
+        (list.members.replace("testnet", "Testnet"), false),
+        (
+            list.members
+                .replace("{\"name\":\"v1\"", "{\"more\":1,\"name\":\"v1\""),
+            false,
+        ),
+    ];
+    for (members, is_right) in looks {
+        cluster.snapshot.config_map = stored(members.clone());
+        let decision = cluster.decide();
+        assert_eq!(decision.writes_list, !is_right, "{members}");
+        assert_eq!(decision.list.unwrap().members, list.members);
+    }
+}
+
+#[test]
 fn every_ready_pod_of_several_replicas_is_a_peer() {
     let mut cluster = Cluster::with_ready(&["v1"]);
     cluster.set("v1", |set| set.replicas = 3);
@@ -128,14 +161,8 @@ fn every_ready_pod_of_several_replicas_is_a_peer() {
     let mut third = second.clone();
     third.ready = false;
     third.ips = vec!["10.0.9.10".parse().unwrap()];
-    cluster
-        .snapshot
-        .pods
-        .insert("v1-1".to_owned(), Arc::new(second));
-    cluster
-        .snapshot
-        .pods
-        .insert("v1-2".to_owned(), Arc::new(third));
+    Arc::make_mut(&mut cluster.snapshot.pods).insert("v1-1".to_owned(), Arc::new(second));
+    Arc::make_mut(&mut cluster.snapshot.pods).insert("v1-2".to_owned(), Arc::new(third));
     assert_eq!(
         listed(&cluster.decide()),
         ["10.0.0.1:11625", "10.0.9.9:11625"]
@@ -160,7 +187,7 @@ fn pods_of_another_owner_or_instance_are_nobodys() {
 #[test]
 fn a_plain_statefulset_needs_only_to_opt_in() {
     let mut cluster = Cluster::with_ready(&["v1"]);
-    cluster.snapshot.stellar_nodes.clear();
+    Arc::make_mut(&mut cluster.snapshot.stellar_nodes).clear();
     cluster.set("v1", |set| {
         (set.operator_labelled, set.inject) = (false, Inject::Enabled);
     });
@@ -209,9 +236,7 @@ fn dns_names_are_used_where_the_service_gives_them_before_readiness() {
         headless: true,
         publishes_not_ready: true,
     };
-    cluster
-        .snapshot
-        .services
+    Arc::make_mut(&mut cluster.snapshot.services)
         .insert("core".to_owned(), Arc::new(service.clone()));
     assert_eq!(
         listed(&cluster.decide()),
@@ -230,10 +255,7 @@ fn dns_names_are_used_where_the_service_gives_them_before_readiness() {
             ..service
         },
     ] {
-        cluster
-            .snapshot
-            .services
-            .insert("core".to_owned(), Arc::new(lacking));
+        Arc::make_mut(&mut cluster.snapshot.services).insert("core".to_owned(), Arc::new(lacking));
         assert_eq!(
             listed(&cluster.decide()),
             ["10.0.0.1:11625", "10.0.0.2:11625"]
@@ -296,7 +318,7 @@ fn a_network_that_is_mostly_down_keeps_all_its_addresses() {
     cluster.pod("v4", |pod| {
         (pod.ready, pod.ips) = (false, vec!["10.0.7.7".parse().unwrap()]);
     });
-    cluster.snapshot.pods.remove("v3-0");
+    Arc::make_mut(&mut cluster.snapshot.pods).remove("v3-0");
     let cold = cluster.pass();
     let expected = [
         "10.0.0.1:11625",
@@ -315,7 +337,7 @@ fn a_network_that_is_mostly_down_keeps_all_its_addresses() {
 fn all_pods_lost_at_once_leave_the_remembered_addresses() {
     let mut cluster = Cluster::settled(&FOUR);
     let before = listed(&cluster.pass());
-    cluster.snapshot.pods.clear();
+    Arc::make_mut(&mut cluster.snapshot.pods).clear();
     let decision = cluster.pass();
     assert_eq!(listed(&decision), before);
     assert!(!decision.list.unwrap().bootstrap);
@@ -411,7 +433,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
                 2 => cluster.pod(&node, |pod| pod.ips.clear()),
                 3 => cluster.node(&node, |node| node.suspended = true),
                 4 => cluster.set(&node, |set| set.replicas = 0),
-                5 => drop(cluster.snapshot.pods.remove(&format!("{node}-0"))),
+                5 => drop(Arc::make_mut(&mut cluster.snapshot.pods).remove(&format!("{node}-0"))),
                 _ => {}
             }
         }
@@ -459,11 +481,11 @@ proptest! {
         for index in order.into_iter().filter(|index| *index < nodes.len()) {
             let node = &nodes[index];
             let snapshot = &cluster.snapshot;
-            again.snapshot.stellar_nodes.insert(node.clone(), snapshot.stellar_nodes[node].clone());
-            again.snapshot.stateful_sets.insert(node.clone(), snapshot.stateful_sets[node].clone());
+            Arc::make_mut(&mut again.snapshot.stellar_nodes).insert(node.clone(), snapshot.stellar_nodes[node].clone());
+            Arc::make_mut(&mut again.snapshot.stateful_sets).insert(node.clone(), snapshot.stateful_sets[node].clone());
             let pod = format!("{node}-0");
             if let Some(view) = snapshot.pods.get(&pod) {
-                again.snapshot.pods.insert(pod, view.clone());
+                Arc::make_mut(&mut again.snapshot.pods).insert(pod, view.clone());
             }
         }
         let mut cluster = cluster;
@@ -474,9 +496,7 @@ proptest! {
 #[test]
 fn a_default_statefulset_view_is_no_node() {
     let mut cluster = Cluster::new();
-    cluster
-        .snapshot
-        .stateful_sets
+    Arc::make_mut(&mut cluster.snapshot.stateful_sets)
         .insert(name("postgres"), Arc::new(StatefulSetView::default()));
     assert!(cluster.decide().discovery.listings.is_empty());
 }

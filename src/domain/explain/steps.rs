@@ -201,7 +201,7 @@ impl Facts<'_> {
             Question::Ready => (
                 "a pod is Ready",
                 pods(candidate, |pod| {
-                    let since = pod.ready_changed_at.as_deref();
+                    let since = pod.view.ready_changed_at.as_deref();
                     let since = since.map(|at| format!(" since {at}")).unwrap_or_default();
                     let not = if pod.ready { "" } else { "not " };
                     format!("{} {not}Ready{since}", pod.name)

@@ -43,7 +43,7 @@ fn a_peer_passes_every_question() {
 #[test]
 fn a_statefulset_that_opts_in_is_not_asked_for_a_stellarnode() {
     let mut cluster = Cluster::settled(&["a", "b"]);
-    cluster.snapshot.stellar_nodes.remove(&name("a"));
+    Arc::make_mut(&mut cluster.snapshot.stellar_nodes).remove(&name("a"));
     cluster.set("a", |set| {
         (set.operator_labelled, set.inject) = (false, Inject::Enabled);
     });
@@ -60,9 +60,7 @@ fn a_statefulset_that_opts_in_is_not_asked_for_a_stellarnode() {
 #[test]
 fn nobody_is_told_how_to_become_somebody() {
     let mut cluster = Cluster::settled(&["a", "b"]);
-    cluster
-        .snapshot
-        .stateful_sets
+    Arc::make_mut(&mut cluster.snapshot.stateful_sets)
         .insert(name("web"), Arc::new(StatefulSetView::default()));
     let (web, _) = explained(&mut cluster, "web");
     assert!(
@@ -123,10 +121,10 @@ proptest! {
             CHANGES[change.index(CHANGES.len())](&mut cluster);
         }
         if !has_node {
-            cluster.snapshot.stellar_nodes.remove(&name("a"));
+            Arc::make_mut(&mut cluster.snapshot.stellar_nodes).remove(&name("a"));
         }
         if !has_set {
-            cluster.snapshot.stateful_sets.remove(&name("a"));
+            Arc::make_mut(&mut cluster.snapshot.stateful_sets).remove(&name("a"));
         }
         let (told, decision) = explained(&mut cluster, "a");
         let skipped = match decision.survey.get(&name("a")) {

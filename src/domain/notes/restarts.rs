@@ -141,7 +141,7 @@ impl Restart {
         // Before the controller has seen the new template, the old pod still counts as updated.
         let is_seen = node.stateful_set.is_observed();
         let pod = node.pods.iter().find(|pod| is_seen && pod.updated);
-        let pod = pod.map(|pod| short_uid(&pod.uid));
+        let pod = pod.map(|pod| short_uid(&pod.view.uid));
         let is_another = self.pod.is_some() && pod.is_some() && self.pod != pod;
         if is_up || is_another {
             (self.outage, self.pod) = (false, None);

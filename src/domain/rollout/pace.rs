@@ -95,7 +95,10 @@ impl<'a> Pace<'a> {
         if unready.is_some_and(|since| timer.is_help_due(scene, since)) {
             self.unready_for_long.insert(name);
         }
-        let Some(age) = restart_age(scene, name, node).filter(|_| !node.is_settled()) else {
+        if node.is_settled() {
+            return;
+        }
+        let Some(age) = restart_age(scene, name, node) else {
             return;
         };
         let is_late = !timer.waits_for(timer.now + policy.stuck_after.saturating_sub(age));

@@ -8,7 +8,7 @@ mod patch;
 mod quorum;
 mod scribbles;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use proptest::prelude::*;

@@ -325,7 +325,10 @@ fn pod_status(pod: &crate::domain::survey::PodReport) -> PodStatus {
 /// The latest time at which a pod became Ready, where all are.
 fn ready_since(node: &Candidate) -> Option<String> {
     let all = !node.pods.is_empty() && node.pods.iter().all(|pod| pod.ready);
-    let times = node.pods.iter().map(|pod| pod.ready_changed_at.as_deref());
+    let times = node
+        .pods
+        .iter()
+        .map(|pod| pod.view.ready_changed_at.as_deref());
     let last = times.max_by_key(|at| at.and_then(parse_time))?;
     last.filter(|_| all).map(str::to_owned)
 }

@@ -135,7 +135,7 @@ fn a_moved_pod_a_drained_node_and_an_unready_pod_make_nobody_stale() {
             .verdicts
             .is_empty()
     );
-    cluster.snapshot.pods.clear();
+    Arc::make_mut(&mut cluster.snapshot.pods).clear();
     assert!(
         cluster
             .after(Duration::from_hours(1))

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use tokio::{
     sync::{Notify, Semaphore},
     task::JoinSet,
@@ -174,6 +175,8 @@ async fn work(
         }
         // Looked at only now: at rest the pause is long over, and costs no waking of its own.
         tokio::time::sleep_until(now + pause).await;
+        // What has changed meanwhile the next pass sees as well.
+        let _ = waker.notify.notified().now_or_never();
     }
     context.board.forget(&namespace);
     debug!(namespace, "Nothing left to look after");

@@ -21,7 +21,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 pub use self::{
     directory::Directory,
     parse::{UnreadableQuorumSet, parse},
-    resolved::{Resolved, Tolerance},
+    resolved::{Resolved, Tolerance, WhileDown},
 };
 use super::{
     foreign::{SHOWN_CHARS, short},

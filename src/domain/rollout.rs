@@ -104,7 +104,7 @@ fn plan_network(scene: Scene<'_>, network: &Network, state: &NetworkState, plan:
         let named = Named::in_sets(scene, network, state);
         let directory = named.directory();
         let sets = Resolved::new(&directory, declared_sets(scene.survey, state));
-        let mut room = Room::of(scene, &pace, &sets, named.down(state, &pace));
+        let mut room = Room::of(scene, &pace, sets.while_down(named.down(state, &pace)));
         for due in due {
             let verdict = verdict(scene, state, &pace, &mut room, &due);
             plan.verdicts.insert(due.name.clone(), verdict);
@@ -138,8 +138,8 @@ pub fn room_by_quorum(
     let sets = Resolved::new(&directory, declared_sets(scene.survey, state));
     let down = named.down(state, &pace);
     let up = || state.members().keys().filter(|name| !down.contains(*name));
-    let is_tolerated =
-        |name: &&NodeName| sets.tolerance(name, down.iter().copied()) == Tolerance::Tolerated;
+    let sets = sets.while_down(down.iter().copied());
+    let is_tolerated = |name: &&NodeName| sets.tolerance(name) == Tolerance::Tolerated;
     Some(QuorumRoom {
         up: up().count(),
         tolerated: up().filter(is_tolerated).count(),

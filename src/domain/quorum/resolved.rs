@@ -47,6 +47,26 @@ enum Slot {
     Nobody,
 }
 
+/// The quorum sets while some are down, for many questions about one more.
+#[derive(Clone, Debug)]
+pub struct WhileDown<'a> {
+    directory: &'a Directory<'a>,
+    /// By place in the directory.
+    is_down: Vec<bool>,
+    alike: Vec<Alike<'a>>,
+}
+
+/// Members whose sets are equal and are met, or not, together: they are judged once for all.
+#[derive(Clone, Debug)]
+struct Alike<'a> {
+    set: &'a Set,
+    /// Whether `$self` is up.
+    is_own_up: bool,
+    /// By name.
+    first: &'a NodeName,
+    second: Option<&'a NodeName>,
+}
+
 /// Whether the others' quorum sets bear it that a validator goes down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tolerance {
@@ -96,11 +116,11 @@ impl Set {
         }
     }
 
-    /// `is_down` by place, the restarted one included; `is_own_up` is about the member that declares the set.
+    /// `is_down` by place; `is_own_up` is about the member that declares the set, another than the restarted one.
     fn judge(&self, restarted: Option<usize>, is_down: &[bool], is_own_up: bool) -> Judgement {
         let holds_now = self.top.is_satisfied(&|slot| match *slot {
             Slot::Own => is_own_up,
-            Slot::Place(place) => !is_down[place],
+            Slot::Place(place) => !is_down[place] && Some(place) != restarted,
             Slot::Nobody => true,
         });
         // Whoever can do without all of these can do without one of them.
@@ -145,42 +165,31 @@ impl<'a> Resolved<'a> {
         }
     }
 
-    /// Whether `restarted` may go down while those are that `down` names, by what all *other* members declare.
-    ///
-    /// `down` is everybody who is not up for whatever reason, and may hold `restarted` itself. That a set can't hold
-    /// now outweighs that another never can.
+    /// The sets while those are down that `down` names: everybody who is not up for whatever reason.
     #[must_use]
-    pub fn tolerance<'d>(
-        &self,
-        restarted: &NodeName,
-        down: impl IntoIterator<Item = &'d NodeName>,
-    ) -> Tolerance {
-        let restarted_place = self.directory.place(restarted);
-        let down = down.into_iter().filter_map(|it| self.directory.place(it));
+    pub fn while_down<'d>(&self, down: impl IntoIterator<Item = &'d NodeName>) -> WhileDown<'_> {
         let mut is_down = vec![false; self.directory.len()];
-        for place in down.chain(restarted_place) {
+        for place in down.into_iter().filter_map(|it| self.directory.place(it)) {
             is_down[place] = true;
         }
-        let mut judged: Vec<[Option<Judgement>; 2]> = vec![[None; 2]; self.sets.len()];
-        let mut zero = None;
-        let others = self.members.iter().filter(|it| it.name != restarted);
-        for Member { name, place, set } in others {
+        let mut alike: BTreeMap<(usize, bool), Alike<'_>> = BTreeMap::new();
+        for Member { name, place, set } in &self.members {
             let is_own_up = place.is_none_or(|place| !is_down[place]) || !self.sets[*set].names_own;
-            let judgement = judged[*set][usize::from(is_own_up)]
-                .get_or_insert_with(|| self.sets[*set].judge(restarted_place, &is_down, is_own_up));
-            match judgement {
-                Judgement::Tolerated => {}
-                Judgement::Exceeded => {
-                    return Tolerance::Exceeded {
-                        of: (*name).clone(),
-                    };
-                }
-                Judgement::Zero => zero = zero.or(Some(name)),
+            let alike = alike.entry((*set, is_own_up)).or_insert_with(|| Alike {
+                set: &self.sets[*set],
+                is_own_up,
+                first: name,
+                second: None,
+            });
+            if alike.first != *name {
+                alike.second.get_or_insert(name);
             }
         }
-        zero.map_or(Tolerance::Tolerated, |of| Tolerance::Zero {
-            of: (*of).clone(),
-        })
+        WhileDown {
+            directory: self.directory,
+            is_down,
+            alike: alike.into_values().collect(),
+        }
     }
 
     /// The entries of a member's set that mean nobody whom we know, sorted, each short enough for an Event.
@@ -227,6 +236,34 @@ impl<'a> Resolved<'a> {
     fn member(&self, name: &NodeName) -> Option<&Member<'a>> {
         let at = self.members.binary_search_by_key(&name, |it| it.name);
         Some(&self.members[at.ok()?])
+    }
+}
+
+impl WhileDown<'_> {
+    /// Whether `restarted` may go down as well, by what all *other* members declare. It may be down already.
+    ///
+    /// That a set can't hold now outweighs that another never can.
+    #[must_use]
+    pub fn tolerance(&self, restarted: &NodeName) -> Tolerance {
+        let place = self.directory.place(restarted);
+        let (mut exceeded, mut zero) = (None, None);
+        for alike in &self.alike {
+            let names = [Some(alike.first), alike.second];
+            let Some(other) = names.into_iter().flatten().find(|it| *it != restarted) else {
+                continue;
+            };
+            let first_of = match alike.set.judge(place, &self.is_down, alike.is_own_up) {
+                Judgement::Tolerated => continue,
+                Judgement::Exceeded => &mut exceeded,
+                Judgement::Zero => &mut zero,
+            };
+            *first_of = Some(first_of.map_or(other, |first: &NodeName| first.min(other)));
+        }
+        match (exceeded, zero) {
+            (Some(of), _) => Tolerance::Exceeded { of: of.clone() },
+            (None, Some(of)) => Tolerance::Zero { of: of.clone() },
+            (None, None) => Tolerance::Tolerated,
+        }
     }
 }
 

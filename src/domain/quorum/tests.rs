@@ -62,7 +62,9 @@ fn tolerance<'a>(
 ) -> Tolerance {
     let directory = Directory::new(known);
     let declared: Vec<_> = declared.into_iter().collect();
-    Resolved::new(&directory, declared).tolerance(&name(restarted), &names(down))
+    Resolved::new(&directory, declared)
+        .while_down(&names(down))
+        .tolerance(&name(restarted))
 }
 
 fn exceeded(of: &str) -> Tolerance {
@@ -619,7 +621,7 @@ proptest! {
             .collect();
         let resolved = Resolved::new(&directory, &sets);
         let names_down: Vec<NodeName> = down.iter().copied().map(node).collect();
-        let found = resolved.tolerance(&node(restarted), &names_down);
+        let found = resolved.while_down(&names_down).tolerance(&node(restarted));
         prop_assert_eq!(&found, &by_the_letter(&declared, restarted, &down));
 
         if found == Tolerance::Tolerated {

@@ -7,7 +7,7 @@ use crate::domain::{
     discovery::NetworkState,
     node::{Network, NodeName},
     policy::OnZeroTolerance,
-    quorum::{Directory, Resolved, Tolerance},
+    quorum::{Directory, Resolved, Tolerance, WhileDown},
     survey::{Standing, Survey},
 };
 
@@ -28,24 +28,17 @@ pub(super) enum Step {
 pub(super) struct Room<'a> {
     scene: Scene<'a>,
     pace: &'a Pace<'a>,
-    sets: &'a Resolved<'a>,
-    /// Whoever quorum sets may name and that is not up.
-    down: BTreeSet<&'a NodeName>,
+    /// While all are down that they may name and that are not up.
+    sets: WhileDown<'a>,
     started: Option<NodeName>,
 }
 
 impl<'a> Room<'a> {
-    pub(super) fn of(
-        scene: Scene<'a>,
-        pace: &'a Pace<'a>,
-        sets: &'a Resolved<'a>,
-        down: BTreeSet<&'a NodeName>,
-    ) -> Self {
+    pub(super) const fn of(scene: Scene<'a>, pace: &'a Pace<'a>, sets: WhileDown<'a>) -> Self {
         Self {
             scene,
             pace,
             sets,
-            down,
             started: None,
         }
     }
@@ -74,7 +67,7 @@ impl<'a> Room<'a> {
             }
             _ => {}
         }
-        match self.sets.tolerance(name, self.down.iter().copied()) {
+        match self.sets.tolerance(name) {
             Tolerance::Tolerated => Step::Go { halts: None },
             Tolerance::Exceeded { of } => Step::Wait(Held::Quorum(of)),
             Tolerance::Zero { of } => match (self.scene.policy.on_zero_tolerance, down.first()) {

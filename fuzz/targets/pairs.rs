@@ -7,7 +7,9 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use stellar_peers::{
     domain::{
-        injection::{Knowledge, Review, admit_stateful_set, is_concerned, is_same_but_for_our_parts},
+        injection::{
+            Knowledge, Review, admit_stateful_set, is_concerned, is_same_but_for_our_parts,
+        },
         patch::sendable,
         policy::InjectMode,
     },

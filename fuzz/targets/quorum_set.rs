@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
     let directory = Directory::new(&names);
     let sets = Resolved::new(&directory, names.iter().map(|name| (name, &set)));
     for name in &names {
-        let _ = sets.tolerance(name, [&names[0]]);
+        let _ = sets.while_down([&names[0]]).tolerance(name);
         let _ = (sets.names_of(name), sets.unmapped(name).count());
     }
 });

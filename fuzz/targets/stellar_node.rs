@@ -14,7 +14,8 @@ fuzz_target!(|bytes: &[u8]| {
     };
     if let Ok(operations) = admit_stellar_node(&value, None) {
         let mut patched = value.clone();
-        json_patch::patch(&mut patched, &sendable(operations)).expect("every patch fits its object");
+        json_patch::patch(&mut patched, &sendable(operations))
+            .expect("every patch fits its object");
         let again = admit_stellar_node(&patched, Some(&value));
         assert_eq!(
             again.map(|it| it.len()),

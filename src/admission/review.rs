@@ -3,7 +3,6 @@
 
 use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
-use serde::Deserialize;
 use serde_json::Value;
 use tracing::{debug, info, instrument, warn};
 
@@ -20,7 +19,7 @@ use crate::{
     },
     json::{
         Keep,
-        review::{ObjectIn, RequestIn, ReviewIn},
+        review::{ObjectIn, RequestIn, ReviewIn, uid},
     },
     observe::AdmissionOutcome,
 };
@@ -225,20 +224,4 @@ fn admit_node(request: &RequestIn<'_>, object: &ObjectIn<'_>) -> serde_json::Res
 fn object_uid<'a>(request: &'a RequestIn<'_>) -> Option<Cow<'a, str>> {
     let objects = [&request.object, &request.old_object];
     objects.into_iter().flatten().find_map(ObjectIn::uid)
-}
-
-/// `request.uid` of a body of which nothing else can be relied on.
-fn uid(body: &[u8]) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Review<'a> {
-        #[serde(borrow)]
-        request: Request<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Request<'a> {
-        #[serde(borrow)]
-        uid: Cow<'a, str>,
-    }
-    let review: Review<'_> = serde_json::from_slice(body).ok()?;
-    Some(review.request.uid).filter(|uid| !uid.is_empty())
 }

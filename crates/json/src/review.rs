@@ -18,7 +18,7 @@ use crate::{Fields, Json, Keep};
 #[derive(Debug, Deserialize)]
 pub struct ReviewIn<'a> {
     /// What is asked.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub request: RequestIn<'a>,
 }
 
@@ -30,10 +30,10 @@ pub struct RequestIn<'a> {
     #[serde(borrow)]
     pub uid: Cow<'a, str>,
     /// What resource it is about.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "object")]
     pub resource: ResourceIn<'a>,
     /// What kind of object it is about.
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "object")]
     pub kind: KindIn<'a>,
     /// A part of the resource, such as `scale`.
     #[serde(borrow, default)]
@@ -127,7 +127,54 @@ impl<'a> ReviewIn<'a> {
     /// # Errors
     /// Where it is no review.
     pub fn read(body: &'a [u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(body)
+        document(body)
+    }
+}
+
+/// `request.uid` of a body of which nothing else can be relied on.
+#[must_use]
+pub fn uid(body: &[u8]) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Review<'a> {
+        #[serde(borrow, deserialize_with = "object")]
+        request: Request<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow)]
+        uid: Cow<'a, str>,
+    }
+    let review: Review<'_> = document(body).ok()?;
+    Some(review.request.uid).filter(|uid| !uid.is_empty())
+}
+
+fn document<'a, T: Deserialize<'a>>(body: &'a [u8]) -> serde_json::Result<T> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let read = object(&mut reader)?;
+    reader.end()?;
+    Ok(read)
+}
+
+/// An object. Left to itself a struct is read from a list as well.
+fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_map(Object(PhantomData))
+}
+
+struct Object<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
     }
 }
 

@@ -116,3 +116,22 @@ proptest! {
         prop_assert_eq!(fields, named(&after));
     }
 }
+
+#[test]
+fn a_list_is_no_review() {
+    let whole = br#"{"request": {"uid": "u", "resource": {"group": "apps", "resource": "statefulsets"}, "operation": "CREATE"}}"#;
+    assert!(review::ReviewIn::read(whole).is_ok());
+    assert_eq!(review::uid(whole).as_deref(), Some("u"));
+    assert_eq!(
+        review::uid(br#"{"request": {"uid": "u", "resource": []}}"#).as_deref(),
+        Some("u")
+    );
+    for list in [
+        &br#"[["u"]]"#[..],
+        br#"[{"uid": "u"}]"#,
+        br#"{"request": ["u"]}"#,
+    ] {
+        assert!(review::ReviewIn::read(list).is_err());
+        assert_eq!(review::uid(list), None);
+    }
+}

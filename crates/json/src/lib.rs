@@ -313,17 +313,7 @@ impl<'a> From<&'a Value> for Json<'a> {
 
 impl From<Value> for Json<'_> {
     fn from(value: Value) -> Self {
-        match value {
-            Value::Null => Self::Null,
-            Value::Bool(it) => Self::Bool(it),
-            Value::Number(number) => Self::Number(number),
-            Value::String(text) => Self::from(text),
-            Value::Array(items) => Self::list(items),
-            Value::Object(fields) => {
-                let fields = fields.into_iter();
-                Self::Object(fields.map(|(name, it)| (name, it.into())).collect())
-            }
-        }
+        Json::from(&value).into_owned()
     }
 }
 

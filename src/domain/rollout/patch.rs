@@ -1,5 +1,7 @@
 //! The writes to a StatefulSet that make up a restart, each a JSON patch that tests what it rests on.
 
+use jiff::Timestamp;
+
 use super::{Fence, Start};
 use crate::{
     api::names,
@@ -13,7 +15,6 @@ use crate::{
     },
     json::Json,
 };
-use jiff::Timestamp;
 
 /// The patch that gives a StatefulSet the token of a turn. `object` is the StatefulSet as it was decided on.
 #[must_use]

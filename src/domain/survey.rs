@@ -193,14 +193,17 @@ impl Candidate {
 
     /// Some pod is Ready and can be reached.
     pub(crate) fn is_peer(&self) -> bool {
-        let is_peer = |pod: &PodReport| pod.ready && pod.host.is_ok();
-        self.port.is_ok() && self.pods.iter().any(is_peer)
+        self.is_reached(|pod| pod.ready)
     }
 
     /// Some pod runs, Ready or not, and can be reached.
     pub(crate) fn is_running(&self) -> bool {
-        let is_reached = |pod: &PodReport| pod.running && pod.host.is_ok();
-        self.port.is_ok() && self.pods.iter().any(is_reached)
+        self.is_reached(|pod| pod.running)
+    }
+
+    fn is_reached(&self, wanted: impl Fn(&PodReport) -> bool) -> bool {
+        let mut pods = self.pods.iter();
+        self.port.is_ok() && pods.any(|pod| wanted(pod) && pod.host.is_ok())
     }
 
     /// Why none of its pods is a peer; [`None`] where one is.

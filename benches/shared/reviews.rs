@@ -2,6 +2,7 @@
 
 use json_patch::Patch;
 use k8s_openapi::ByteString;
+use serde::Serialize;
 use serde_json::{Value, json};
 use stellar_peers::admission::review::Admitter;
 
@@ -29,26 +30,55 @@ pub(crate) fn bodies(admitter: &Admitter, validator: &Validator) -> [(&'static s
     ]
 }
 
+/// The request of a review, in the order in which the API server sends it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    uid: &'a str,
+    kind: Value,
+    resource: Value,
+    request_kind: Value,
+    request_resource: Value,
+    name: &'a Value,
+    namespace: &'a str,
+    operation: &'a str,
+    user_info: Value,
+    object: &'a Value,
+    old_object: Option<&'a Value>,
+    dry_run: bool,
+    options: Value,
+}
+
 /// The body of a review, as the API server sends it.
 fn review(object: &Value, old: Option<&Value>) -> Vec<u8> {
     let resource = json!({"group": "apps", "version": "v1", "resource": "statefulsets"});
     let kind = json!({"group": "apps", "version": "v1", "kind": "StatefulSet"});
-    let options = json!({
-        "kind": if old.is_some() { "PatchOptions" } else { "CreateOptions" },
-        "apiVersion": "meta.k8s.io/v1", "force": true, "fieldManager": "stellar-operator",
-    });
-    let review = json!({
-        "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1",
-        "request": {
-            "uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "kind": kind, "resource": resource,
-            "requestKind": kind, "requestResource": resource, "dryRun": false,
-            "name": object["metadata"]["name"], "namespace": NAMESPACE,
-            "operation": if old.is_some() { "UPDATE" } else { "CREATE" },
-            "userInfo": {"username": "system:serviceaccount:stellar:operator", "groups": ["system:authenticated"]},
-            "object": object, "oldObject": old, "options": options,
-        },
-    });
-    review.to_string().into_bytes()
+    let (operation, options) = match old {
+        Some(_) => ("UPDATE", "PatchOptions"),
+        None => ("CREATE", "CreateOptions"),
+    };
+    let request = Request {
+        uid: "705ab4f5-6393-11e8-b7cc-42010a800002",
+        kind: kind.clone(),
+        resource: resource.clone(),
+        request_kind: kind,
+        request_resource: resource,
+        name: &object["metadata"]["name"],
+        namespace: NAMESPACE,
+        operation,
+        user_info: json!({"username": "system:serviceaccount:stellar:operator", "groups": ["system:authenticated"]}),
+        object,
+        old_object: old,
+        dry_run: false,
+        options: json!({
+            "kind": options, "apiVersion": "meta.k8s.io/v1", "force": true, "fieldManager": "stellar-operator",
+        }),
+    };
+    let request = serde_json::to_string(&request).expect("JSON is text");
+    format!(
+        r#"{{"kind":"AdmissionReview","apiVersion":"admission.k8s.io/v1","request":{request}}}"#
+    )
+    .into_bytes()
 }
 
 /// The object as it is stored after its creation was reviewed.

@@ -13,8 +13,8 @@ const CONTAINER: Keep = Keep::Fields(&[
     ("volumeMounts", Keep::All),
 ]);
 
-/// What an injection reads of a new pod template. Changed ones are compared, and for that read as a whole.
-pub(super) const NEW_TEMPLATE: Keep = Keep::Fields(&[
+/// What an injection reads of a new pod template.
+const NEW_TEMPLATE: Keep = Keep::Fields(&[
     (
         "metadata",
         Keep::Fields(&[("labels", Keep::All), ("annotations", Keep::All)]),
@@ -26,6 +26,28 @@ pub(super) const NEW_TEMPLATE: Keep = Keep::Fields(&[
             ("initContainers", Keep::All),
             ("securityContext", Keep::All),
             ("volumes", Keep::All),
+        ]),
+    ),
+]);
+
+/// What an admission reads of an object that is made. The template of one that changes is read as a whole.
+pub(super) const CREATED: Keep = Keep::Fields(&[
+    (
+        "metadata",
+        Keep::Fields(&[
+            ("name", Keep::All),
+            ("uid", Keep::All),
+            ("deletionTimestamp", Keep::All),
+            ("labels", Keep::All),
+            ("annotations", Keep::All),
+        ]),
+    ),
+    (
+        "spec",
+        Keep::Fields(&[
+            ("template", NEW_TEMPLATE),
+            ("nodeType", Keep::All),
+            ("validatorConfig", Keep::All),
         ]),
     ),
 ]);

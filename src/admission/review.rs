@@ -17,10 +17,7 @@ use crate::{
         },
         node::NodeName,
     },
-    json::{
-        Keep,
-        review::{ObjectIn, RequestIn, ReviewIn, uid},
-    },
+    json::review::{ObjectIn, RequestIn, uid},
     observe::AdmissionOutcome,
 };
 
@@ -63,14 +60,13 @@ impl Admitter {
     /// # Errors
     /// [`Unreadable`] where there is no uid to answer to.
     pub fn answer(&self, body: &[u8]) -> Result<Answer, Unreadable> {
-        let answer = ReviewIn::read(body).and_then(|review| {
-            let request = &review.request;
-            if is_nothing_to_us(request) {
+        let answer = RequestIn::read(body, &keep::CREATED).and_then(|request| {
+            if is_nothing_to_us(&request) {
                 let (uid, namespace, name) = (&request.uid, &request.namespace, &request.name);
                 debug!(%uid, %namespace, %name, "Admitted a StatefulSet, with nothing to look at");
-                return Ok(untouched(request));
+                return Ok(untouched(&request));
             }
-            self.admit(request)
+            self.admit(&request)
         });
         answer.or_else(|error| {
             // Perhaps only a part is not as we know it: then the write goes on, and we say so.
@@ -125,7 +121,7 @@ impl Admitter {
     ) -> serde_json::Result<Answer> {
         let answer = |outcome| Answer::allowed(request.uid.to_string(), outcome);
         let old = match (&*request.operation, &request.old_object) {
-            ("UPDATE", Some(old)) => Some(old.read(&Keep::All)?),
+            ("UPDATE", Some(old)) => Some(old.read()?),
             ("UPDATE", None) => {
                 let warning = "stellar-peers: the review has no old object, and so the object is left as it is";
                 return Ok(answer(AdmissionOutcome::Unreadable).warned([warning.to_owned()]));
@@ -138,15 +134,10 @@ impl Admitter {
         } else {
             Cow::Borrowed(&*request.name)
         };
-        let of_template = if old.is_some() {
-            &Keep::All
-        } else {
-            &keep::NEW_TEMPLATE
-        };
         let review = Review {
             name: &name,
-            object: &object.read(of_template)?,
-            old: old.as_ref(),
+            object: &*object.read()?,
+            old: old.as_deref(),
             field_manager: request.field_manager(),
         };
         let Admission {
@@ -204,9 +195,9 @@ fn untouched(request: &RequestIn<'_>) -> Answer {
 fn admit_node(request: &RequestIn<'_>, object: &ObjectIn<'_>) -> serde_json::Result<Answer> {
     let old = request.old_object.as_ref();
     let old = old.filter(|_| request.operation == "UPDATE");
-    let old = old.map(|old| old.read(&Keep::All)).transpose()?;
-    let old = old.map(Value::from);
-    let object = Value::from(object.read(&Keep::All)?);
+    let old = old.map(ObjectIn::read).transpose()?;
+    let old = old.map(|old| Value::from(old.into_owned()));
+    let object = Value::from(object.read()?.into_owned());
     let uid = request.uid.to_string();
     Ok(match admit_stellar_node(&object, old.as_ref()) {
         Ok(operations) if operations.is_empty() => {

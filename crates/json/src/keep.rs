@@ -26,10 +26,7 @@ impl Keep {
     /// # Errors
     /// Where it is no JSON, or nested too deeply in what is kept.
     pub fn read<'a>(&self, text: &'a str) -> serde_json::Result<Json<'a>> {
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let json = self.deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(json)
+        document(text, self)
     }
 
     fn field(&self, name: &str) -> Option<&Self> {
@@ -48,6 +45,17 @@ impl Keep {
             Self::All | Self::Fields(_) => &Self::All,
         }
     }
+}
+
+/// Reads a document by a seed.
+pub(crate) fn document<'a, S: DeserializeSeed<'a>>(
+    text: &'a str,
+    seed: S,
+) -> serde_json::Result<S::Value> {
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let read = seed.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(read)
 }
 
 impl<'de> DeserializeSeed<'de> for &Keep {
@@ -113,8 +121,9 @@ impl<'de> Visitor<'de> for &Keep {
     }
 }
 
-/// Borrowed where there is nothing escaped in it.
-struct Text;
+/// Text, borrowed where there is nothing escaped in it.
+#[derive(Clone, Copy)]
+pub(crate) struct Text;
 
 impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;
@@ -128,7 +137,7 @@ impl<'de> Visitor<'de> for Text {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
+        f.write_str("text")
     }
 
     fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {

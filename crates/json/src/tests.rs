@@ -120,7 +120,7 @@ proptest! {
 #[test]
 fn a_list_is_no_review() {
     let whole = br#"{"request": {"uid": "u", "resource": {"group": "apps", "resource": "statefulsets"}, "operation": "CREATE"}}"#;
-    assert!(review::ReviewIn::read(whole).is_ok());
+    assert!(review::RequestIn::read(whole, &Keep::All).is_ok());
     assert_eq!(review::uid(whole).as_deref(), Some("u"));
     assert_eq!(
         review::uid(br#"{"request": {"uid": "u", "resource": []}}"#).as_deref(),
@@ -131,7 +131,37 @@ fn a_list_is_no_review() {
         br#"[{"uid": "u"}]"#,
         br#"{"request": ["u"]}"#,
     ] {
-        assert!(review::ReviewIn::read(list).is_err());
+        assert!(review::RequestIn::read(list, &Keep::All).is_err());
         assert_eq!(review::uid(list), None);
     }
+}
+
+#[test]
+fn an_object_is_the_same_whether_it_is_read_at_once_or_as_bytes() {
+    let object = r#""object": {"metadata": {"name": "v", "uid": "u", "labels": {"a": "b"}, "annotations": {}},
+        "spec": {"template": {"x": [1, {"y": "z"}]}}}"#;
+    let create = r#""operation": "CREATE""#;
+    let resource = r#""resource": {"group": "apps", "resource": "statefulsets"}"#;
+    let bodies = [[create, object], [object, create]].map(|[first, then]| {
+        format!(r#"{{"request": {{"uid": "u", {resource}, {first}, {then}, "oldObject": null}}}}"#)
+    });
+    let kept = Keep::Fields(&[
+        (
+            "metadata",
+            Keep::Fields(&[
+                ("name", Keep::All),
+                ("labels", Keep::All),
+                ("annotations", Keep::All),
+            ]),
+        ),
+        ("spec", Keep::All),
+    ]);
+    let [at_once, as_bytes] = bodies.each_ref().map(|body| {
+        let request = review::RequestIn::read(body.as_bytes(), &kept).unwrap();
+        assert!(request.old_object.is_none());
+        let object = request.object.unwrap();
+        assert_eq!(object.name().as_deref(), Some("v"));
+        object.read().unwrap().into_owned()
+    });
+    assert_eq!(at_once, as_bytes);
 }

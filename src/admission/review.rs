@@ -1,10 +1,10 @@
 //! AdmissionReview in, AdmissionReview out. Whether our own failure means allow or deny is decided here and
 //! nowhere else: it means allow, with a warning.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, cell::OnceCell, collections::BTreeSet, sync::Arc};
 
 use serde_json::Value;
-use tracing::{debug, info, instrument, warn};
+use tracing::{Level, debug, enabled, error_span, info, span::EnteredSpan, warn};
 
 pub use super::answer::Answer;
 use super::{keep, known::Cache};
@@ -83,11 +83,8 @@ impl Admitter {
         })
     }
 
-    #[instrument(name = "admit", level = "error", skip_all, fields(
-        uid = &*request.uid, kind = &*request.kind.kind, namespace = &*request.namespace, name = &*request.name,
-        operation = &*request.operation, object_uid = object_uid(request).as_deref(),
-    ))]
     fn admit(&self, request: &RequestIn<'_>) -> serde_json::Result<Answer> {
+        let write = Write::of(request);
         if !self.namespaces.is_empty() && !self.namespaces.contains(&*request.namespace) {
             return Ok(untouched(request));
         }
@@ -100,14 +97,15 @@ impl Admitter {
         let resource = (&*request.resource.group, &*request.resource.resource);
         let answer = match (resource, &request.object) {
             (("apps", "statefulsets"), Some(object)) if is_whole && is_write => {
-                self.admit_stateful_set(request, object)?
+                self.admit_stateful_set(&write, object)?
             }
             (("stellar.org", "stellarnodes"), Some(object)) if is_whole && is_write => {
-                admit_node(request, object)?
+                admit_node(&write, object)?
             }
             _ => untouched(request),
         };
         if self.dry_run && answer.changes_something() {
+            write.enter_span();
             info!(outcome = ?answer.outcome(), "Would have changed the object; --dry-run leaves it as it is");
             return Ok(answer.without_change());
         }
@@ -116,9 +114,10 @@ impl Admitter {
 
     fn admit_stateful_set(
         &self,
-        request: &RequestIn<'_>,
+        write: &Write<'_>,
         object: &ObjectIn<'_>,
     ) -> serde_json::Result<Answer> {
+        let request = write.request;
         let answer = |outcome| Answer::allowed(request.uid.to_string(), outcome);
         let old = match (&*request.operation, &request.old_object) {
             ("UPDATE", Some(old)) => Some(old.read()?),
@@ -151,6 +150,7 @@ impl Admitter {
             "Admitted a StatefulSet"
         );
         if outcome == Outcome::NotInjected {
+            write.enter_span();
             info!(?warnings, "Let a StatefulSet through without the list");
         }
         let outcome = match outcome {
@@ -178,8 +178,45 @@ impl Admitter {
     }
 }
 
+/// A write, and the span of its admission. A span costs a tenth of all the rest: one is made where somebody reads it.
+struct Write<'a> {
+    request: &'a RequestIn<'a>,
+    span: OnceCell<EnteredSpan>,
+}
+
+impl<'a> Write<'a> {
+    /// With a span from the beginning where all admissions are told of, in lines or to a collector.
+    fn of(request: &'a RequestIn<'a>) -> Self {
+        let write = Self {
+            request,
+            span: OnceCell::new(),
+        };
+        if enabled!(Level::DEBUG) {
+            write.enter_span();
+        }
+        write
+    }
+
+    /// What is logged from here on tells of which write it is.
+    fn enter_span(&self) {
+        let request = self.request;
+        let span = || {
+            error_span!(
+                "admit",
+                uid = &*request.uid,
+                kind = &*request.kind.kind,
+                namespace = &*request.namespace,
+                name = &*request.name,
+                operation = &*request.operation,
+                object_uid = object_uid(request).as_deref(),
+            )
+        };
+        self.span.get_or_init(|| span().entered());
+    }
+}
+
 /// An update of a StatefulSet that changes neither its template nor its annotations: most of all writes, and nothing of it
-/// can be ours. It has no span either, which would cost as much as the rest.
+/// can be ours. It has no span, which would cost as much as the rest.
 fn is_nothing_to_us(request: &RequestIn<'_>) -> bool {
     let is_update = request.operation == "UPDATE"
         && request.resource.group == "apps"
@@ -192,7 +229,8 @@ fn untouched(request: &RequestIn<'_>) -> Answer {
     Answer::allowed(request.uid.to_string(), AdmissionOutcome::Untouched)
 }
 
-fn admit_node(request: &RequestIn<'_>, object: &ObjectIn<'_>) -> serde_json::Result<Answer> {
+fn admit_node(write: &Write<'_>, object: &ObjectIn<'_>) -> serde_json::Result<Answer> {
+    let request = write.request;
     let old = request.old_object.as_ref();
     let old = old.filter(|_| request.operation == "UPDATE");
     let old = old.map(ObjectIn::read).transpose()?;
@@ -205,6 +243,7 @@ fn admit_node(request: &RequestIn<'_>, object: &ObjectIn<'_>) -> serde_json::Res
         }
         Ok(operations) => Answer::allowed(uid, AdmissionOutcome::PortSet).patched(&operations),
         Err(message) => {
+            write.enter_span();
             info!(why = message, "Refused a StellarNode");
             Answer::refused(uid, message)
         }

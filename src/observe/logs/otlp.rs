@@ -29,6 +29,8 @@ use super::Lines;
 const COMMON_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// Where a collector takes spans, after its address.
 const PATH: &str = "/v1/traces";
+/// An admission has a span only where somebody wants to be told of each.
+const ADMISSION: &str = concat!(env!("CARGO_CRATE_NAME"), "::admission");
 /// A collector that takes longer is as good as away.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer says that the spans were taken, in a few bytes.
@@ -62,7 +64,9 @@ impl Traces {
             .with_batch_exporter(exporter)
             .build();
         // The libraries' own spans would tell of the sending itself.
-        let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO);
+        let ours = Targets::new()
+            .with_target(env!("CARGO_CRATE_NAME"), LevelFilter::INFO)
+            .with_target(ADMISSION, LevelFilter::DEBUG);
         let layer = tracing_opentelemetry::layer()
             .with_threads(false)
             .with_tracer(provider.tracer(env!("CARGO_PKG_NAME")))
@@ -158,15 +162,19 @@ mod tests {
         let (traces, layer) = Traces::to(&format!("http://{address}/")).unwrap();
         let stores = Arc::new(Stores::filled_by(0));
         let admitter = Admitter::new(BTreeSet::new(), stores, Policy::default(), false);
-        let request = json!({
-            "uid": "uid-of-the-review", "operation": "CREATE", "namespace": "stellar", "name": "v1",
-            "kind": {"kind": "StellarNode"}, "resource": {"group": "stellar.org", "resource": "stellarnodes"},
-            "object": {"spec": {"nodeType": "Validator", "validatorConfig": {"peerPort": 0}}},
-        });
-        let review = json!({"request": request}).to_string();
+        let review = |uid: &str, port: u16| {
+            let request = json!({
+                "uid": uid, "operation": "CREATE", "namespace": "stellar", "name": "v1",
+                "kind": {"kind": "StellarNode"}, "resource": {"group": "stellar.org", "resource": "stellarnodes"},
+                "object": {"spec": {"nodeType": "Validator", "validatorConfig": {"peerPort": port}}},
+            });
+            json!({"request": request}).to_string()
+        };
         let subscriber = tracing_subscriber::registry().with(vec![layer]);
         tracing::subscriber::with_default(subscriber, || {
-            admitter.answer(review.as_bytes()).unwrap();
+            for (uid, port) in [("uid-of-the-review", 0), ("uid-of-a-quiet-one", 11625)] {
+                admitter.answer(review(uid, port).as_bytes()).unwrap();
+            }
         });
         traces.flush().await;
         serving.abort();
@@ -179,6 +187,7 @@ mod tests {
             "uid-of-the-review",
             "StellarNode",
             "Refused a StellarNode",
+            "uid-of-a-quiet-one",
         ];
         for word in sent {
             assert!(text.contains(word), "{word} is not in {text:?}");

@@ -1,6 +1,6 @@
 //! What an admission of a StatefulSet becomes.
 
-use std::{cell::LazyCell, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, cell::LazyCell, collections::BTreeMap, sync::Arc};
 
 use super::{
     parts::{
@@ -360,8 +360,8 @@ fn injection<'a>(review: Review<'a>, knowledge: &Knowledge) -> Result<Completed<
     let network = network(object, knowledge);
     // A generated name is not known yet.
     let node = NodeName::new(review.name).ok();
-    let nobody = Membership::default();
-    let members = knowledge.networks.get(&network).unwrap_or(&nobody);
+    let members = knowledge.networks.get(&network);
+    let members = members.map_or_else(|| Cow::Owned(Membership::default()), Cow::Borrowed);
     // A newcomer knows of itself, so that its joining doesn't restart it.
     let membership = match &node {
         Some(node) => members.hash_with(node, port),

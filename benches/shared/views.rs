@@ -33,6 +33,7 @@ pub(crate) fn stored(list: &PeerList) -> ConfigMapView {
         is_as_written: true,
         annotations: list.notes.render(&BTreeMap::new()),
         notes: list.notes.clone(),
+        are_notes_as_written: true,
         ..ConfigMapView::default()
     }
 }

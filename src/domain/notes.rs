@@ -96,6 +96,13 @@ impl Notes {
         annotations
     }
 
+    /// Whether annotations are what we write for these notes; empty ones count as absent.
+    #[must_use]
+    pub fn are_written_as(&self, annotations: &BTreeMap<String, String>) -> bool {
+        let there = annotations.iter().filter(|(_, text)| !text.is_empty());
+        there.eq(&self.render(&BTreeMap::new()))
+    }
+
     /// What is to be noted after this look at the namespace.
     #[must_use]
     pub fn updated(mut self, look: Look<'_>) -> Self {
@@ -247,7 +254,31 @@ mod tests {
             };
             let rendered = notes.render(&BTreeMap::new());
             prop_assert!(rendered.keys().all(|key| is_ours(key)));
+            prop_assert!(notes.are_written_as(&rendered));
             prop_assert_eq!(Notes::parse(&rendered), notes);
+        }
+
+        #[test]
+        fn whatever_stands_there_is_as_written_after_one_write(
+            texts in prop::collection::btree_map(
+                prop::sample::select(vec![names::RESTARTS, names::KEYS, names::DEPARTED, names::RECORD_LOST, "peers.stellar.org/turn.a"]),
+                prop_oneof![
+                    ".{0,20}",
+                    Just("true".to_owned()),
+                    Just(r#"{"a":"u r h -  odd", "a":"u r h - up up"}"#.to_owned()),
+                    Just(r#"{ "a": ["b", "b"] }"#.to_owned()),
+                    Just(serde_json::to_string(&a_turn("another")).unwrap()),
+                ],
+                0..5,
+            ),
+        ) {
+            let stored: BTreeMap<String, String> = texts.into_iter().map(|(key, text)| (key.to_owned(), text)).collect();
+            let notes = Notes::parse(&stored);
+            let written = notes.render(&stored);
+            prop_assert!(notes.are_written_as(&written));
+            let read = Notes::parse(&written);
+            prop_assert!(read.are_written_as(&written));
+            prop_assert_eq!(read, notes);
         }
 
         #[test]

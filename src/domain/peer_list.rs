@@ -242,6 +242,7 @@ impl PeerList {
             || stored.known_peers.as_ref() != Some(&self.known_peers)
             || stored.members.as_ref() != Some(&self.members)
             || stored.notes != self.notes
+            || !stored.are_notes_as_written
             || stored.metadata.is_none()
     }
 }

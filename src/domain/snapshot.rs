@@ -413,6 +413,8 @@ pub struct ConfigMapView {
     pub annotations: BTreeMap<String, String>,
     /// The same, read.
     pub notes: Notes,
+    /// They are, to the byte, those that we write for these notes.
+    pub are_notes_as_written: bool,
     /// Restarts of the namespace are held back.
     pub paused: bool,
 }
@@ -434,6 +436,7 @@ impl From<&ConfigMap> for ConfigMapView {
         let ours = ours
             .map(|(key, text)| (key.clone(), text.clone()))
             .collect();
+        let notes = Notes::parse(&ours);
         Self {
             uid: object.metadata.uid.clone().unwrap_or_default(),
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
@@ -447,7 +450,8 @@ impl From<&ConfigMap> for ConfigMapView {
                 (Some(Ok(record)), Some(text)) if record.render() == *text),
             record,
             members,
-            notes: Notes::parse(&ours),
+            are_notes_as_written: notes.are_written_as(&ours),
+            notes,
             annotations: ours,
             paused: is_true(annotations, names::PAUSED),
         }

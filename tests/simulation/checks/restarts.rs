@@ -347,8 +347,12 @@ fn nothing_starts_before_membership_settles(scene: &Scene<'_>) -> Check {
         && scene.observer.had_one_leader(scene.issued);
     let settle = scene.observer.plan.policy.settle;
     // In a bootstrap the members are those that we have written down, some time after we decided on them.
+    let was_never_ready = |it: &Validator| {
+        let (_, made) = it.candidate.at(since);
+        it.ready.always(made, since, |ready| !ready)
+    };
     let mut validators = scene.observer.truth.of(network);
-    let is_bootstrap = validators.all(|(_, it)| it.was_ready != *it.candidate.now());
+    let is_bootstrap = validators.all(|(_, it)| was_never_ready(it));
     ensure(
         !was_known || is_bootstrap || since + settle <= scene.issued,
         "R21",

@@ -29,6 +29,7 @@ pub(crate) enum Deed {
     DeleteList,
     AddForeignKey,
     DropAnnotations,
+    ForgeNotes,
     OnDelete,
     Partition,
     DrainOne,
@@ -52,7 +53,7 @@ pub(crate) enum Deed {
 }
 
 impl Deed {
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 39] = [
         Self::Create,
         Self::CreateMany,
         Self::Delete,
@@ -71,6 +72,7 @@ impl Deed {
         Self::DeleteList,
         Self::AddForeignKey,
         Self::DropAnnotations,
+        Self::ForgeNotes,
         Self::OnDelete,
         Self::Partition,
         Self::DrainOne,
@@ -132,6 +134,7 @@ impl Deed {
             Self::DeleteList => "list deleted",
             Self::AddForeignKey => "foreign key added",
             Self::DropAnnotations => "annotations dropped",
+            Self::ForgeNotes => "notes forged",
             Self::OnDelete => "OnDelete set",
             Self::Partition => "partition set",
             Self::DrainOne => "pod deleted",
@@ -201,6 +204,7 @@ impl World {
             | Deed::PauseNode
             | Deed::PauseSet
             | Deed::DropAnnotations
+            | Deed::ForgeNotes
             | Deed::OnDelete
             | Deed::Partition => self.change_objects(deed).await,
             Deed::PauseList

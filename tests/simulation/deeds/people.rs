@@ -8,7 +8,7 @@ use stellar_peers::api::names;
 use super::{Deed, Undo};
 use crate::{
     people::What,
-    plan::{Shape, new_validator},
+    plan::{NETWORKS, Shape, new_validator},
     world::World,
 };
 
@@ -129,6 +129,11 @@ impl World {
                 self.lose_record();
                 self.people.merge(set, change).await;
             }
+            Deed::ForgeNotes => {
+                self.lose_record();
+                self.lose_members();
+                self.forge_notes(set).await;
+            }
             Deed::OnDelete => {
                 let strategy = json!({"type": "OnDelete", "rollingUpdate": null});
                 self.people
@@ -144,6 +149,39 @@ impl World {
                 self.for_a_while(Undo::Roll(name));
             }
         }
+    }
+
+    /// Writes what is none, is nobody's or is long over in the place of a note of ours on the list, and of those on a
+    /// StatefulSet.
+    async fn forge_notes(&mut self, set: What<'_>) {
+        let turn = names::TURN_OF.to_owned() + NETWORKS[0];
+        let notes = [
+            names::RESTARTS,
+            names::DEPARTED,
+            names::KEYS,
+            names::RECORD_LOST,
+            &turn,
+        ];
+        let texts = [
+            "",
+            "{",
+            "[]",
+            "true",
+            "v1:000000000000",
+            r#"{"v0":"00000000 membership v1:000000000000 - up"}"#,
+            r#"{"testnet":["v1:000000000000"]}"#,
+        ];
+        let times = ["", "never", "2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z"];
+        let note = *self.random.pick(&notes).expect("there are some");
+        let text = *self.random.pick(&texts).expect("there are some");
+        self.people.merge(What::List, annotated(note, text)).await;
+        let (note, text) = if self.random.percent(50) {
+            (names::JOINED_AT, self.random.pick(&times))
+        } else {
+            (names::TURN, self.random.pick(&texts))
+        };
+        let text = *text.expect("there are some");
+        self.people.merge(set, annotated(note, text)).await;
     }
 
     pub(super) async fn change_list(&mut self, deed: Deed) {
@@ -258,6 +296,10 @@ fn object(name: &str, shape: Shape) -> What<'_> {
         Shape::Operator => What::Node(name),
         Shape::Chart => What::Set(name),
     }
+}
+
+fn annotated(name: &str, text: &str) -> Value {
+    json!({"metadata": {"annotations": {name: text}}})
 }
 
 fn paused(is_paused: bool) -> Value {

@@ -168,12 +168,16 @@ impl Scene<'_> {
             .filter(move |(other, _)| *other != name)
     }
 
+    /// What happened at the very moment of the reading may have come after it.
+    const fn read_before(&self) -> Duration {
+        self.read.saturating_sub(Duration::from_millis(1))
+    }
+
     /// Whether a correct program knew of this validator that it was down: not settled in all that was read last, or
     /// for less than the time that counts. A moment between two readings may have gone unseen.
     fn is_known_down(&self, name: &str, it: &Validator) -> bool {
         let min_ready = self.observer.plan.policy.min_ready;
-        // What happened at the very moment of the reading may have come after it.
-        let before = self.read.saturating_sub(Duration::from_millis(1));
+        let before = self.read_before();
         let was_down = it.settled.always(before, self.issued, |settled| !settled);
         // What comes and goes within a moment may go unseen, and with it when the time began.
         let slack = self.observer.plan.lag();
@@ -441,9 +445,10 @@ fn nobody_goes_on_past_one_that_is_stuck(scene: &Scene<'_>) -> Check {
         })
     };
     let span = lag.min(observer.plan.policy.bootstrap_after);
+    let read = scene.read_before();
     let is_outage = |it: &Validator| {
         it.ready
-            .always(issued.saturating_sub(span), *issued, |ready| !ready)
+            .always(read.saturating_sub(span), read, |ready| !ready)
     };
     let is_outage = observer
         .truth

@@ -1,7 +1,7 @@
 //! What an admission costs over its real connection, beside a server that does nothing and one in Go. No figure fails
 //! anything; an answer that is wrong does.
 //!
-//! A part of `make bench`, or `cargo bench --features sandbox --bench webhook`. Under three minutes. `BENCH_QUICK=1` has
+//! A part of `make bench`, or `cargo bench --features sandbox --bench webhook`. Under five minutes. `BENCH_QUICK=1` has
 //! short rounds, to see that it works. The figures are printed, and written as [`page`] tells.
 //!
 //! Compared are three processes with the same certificate, on TLS 1.3 and HTTP/2 over loopback:

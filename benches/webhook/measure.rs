@@ -37,7 +37,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) const WHOLE: Self = Self {
-        rounds: 3,
+        rounds: 5,
         warm_up: Duration::from_millis(300),
         closed: Duration::from_secs(2),
         open: Duration::from_secs(3),

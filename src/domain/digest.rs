@@ -20,8 +20,10 @@ pub(crate) fn short_sha256_of(parts: &[&str], bytes: usize) -> String {
 
 fn short(context: Context, bytes: usize) -> String {
     let sum = context.finish();
-    let first = sum.as_ref().iter().take(bytes);
-    let halves = first.flat_map(|byte| [byte >> 4, byte & 0xf]);
-    let digits = halves.filter_map(|half| char::from_digit(half.into(), 16));
-    digits.collect()
+    let mut hex = String::with_capacity(2 * bytes);
+    for byte in sum.as_ref().iter().take(bytes) {
+        let halves = [byte >> 4, byte & 0xf];
+        hex.extend(halves.map(|half| char::from(b"0123456789abcdef"[usize::from(half)])));
+    }
+    hex
 }

@@ -82,7 +82,7 @@ impl MembershipHash {
 
     fn of_text(parts: &[&str]) -> Self {
         let hex = short_sha256_of(parts, 6);
-        Self(format!("{VERSION}{hex}"))
+        Self([VERSION, &hex].concat())
     }
 
     /// Reads a hash of a version that we know.
@@ -140,7 +140,7 @@ impl Lines {
 
     /// The hash of these members and one who is not among them.
     fn hash_with(&self, name: &NodeName, port: PeerPort) -> MembershipHash {
-        let mut new = String::new();
+        let mut new = String::with_capacity(name.as_str().len() + ":65535\n".len());
         add_line(&mut new, name, port);
         // What begins with a smaller line is smaller: no line begins another.
         let before = |start: &usize| self.text[*start..] < *new;

@@ -1,8 +1,13 @@
 //! A JSON patch (RFC 6902) whose values borrow their text from what was read.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::Json;
+
+/// What our parts take, most often: a longer patch costs another allocation.
+const PATCH_BYTES: usize = 2048;
 
 /// One operation. Paths are JSON pointers, made from constants, indexes and escaped names only.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,8 +43,11 @@ pub enum Operation<'a> {
 
 /// A field's or an annotation's name as a part of a JSON pointer.
 #[must_use]
-pub fn escaped(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+pub fn escaped(name: &str) -> Cow<'_, str> {
+    if name.contains(['~', '/']) {
+        return Cow::Owned(name.replace('~', "~0").replace('/', "~1"));
+    }
+    Cow::Borrowed(name)
 }
 
 /// The patch as text.
@@ -47,5 +55,7 @@ pub fn escaped(name: &str) -> String {
 /// # Errors
 /// None: whatever stands in a patch can be written.
 pub fn to_bytes(patch: &[Operation<'_>]) -> serde_json::Result<Vec<u8>> {
-    serde_json::to_vec(patch)
+    let mut text = Vec::with_capacity(PATCH_BYTES);
+    serde_json::to_writer(&mut text, patch)?;
+    Ok(text)
 }

@@ -172,7 +172,7 @@ pub fn mend(template: &Json<'_>, base: &str, named: Option<&str>) -> Vec<Operati
         .volumes()
         .any(|it| it.text("name") == Some(STELLAR_PEERS));
     if !has_volume && view.all_containers().flat_map(mounts).any(is_our_mount) {
-        let spec = format!("{base}/spec");
+        let spec = [base, "/spec"].concat();
         operations.extend(append(view.spec(), &spec, "volumes", [list_volume()]));
     }
     operations
@@ -223,12 +223,8 @@ pub fn complete<'a>(
     } = rendering::change(view, base, (core_index, core), &wanted.rendering);
     let has_volume = view.volumes().any(is_our_volume);
     let volumes = (!has_volume).then(list_volume).into_iter().chain(volume);
-    operations.extend(append(
-        view.spec(),
-        &format!("{base}/spec"),
-        "volumes",
-        volumes,
-    ));
+    let spec = [base, "/spec"].concat();
+    operations.extend(append(view.spec(), &spec, "volumes", volumes));
     let has_mount = mounts(core).any(is_our_mount);
     let added = (!has_mount).then(list_mount).into_iter().chain(mount);
     operations.extend(append(Some(core), &core_base, "volumeMounts", added));
@@ -297,11 +293,11 @@ pub(crate) fn annotate(
     match (metadata, present) {
         _ if missing.is_empty() => Vec::new(),
         (None, _) => vec![add(
-            format!("{base}/metadata"),
+            [base, "/metadata"].concat(),
             Json::object([("annotations", Json::Object(missing))]),
         )],
         (_, None) => vec![add(
-            format!("{base}/metadata/annotations"),
+            [base, "/metadata/annotations"].concat(),
             Json::Object(missing),
         )],
         (_, Some(_)) => missing
@@ -313,7 +309,7 @@ pub(crate) fn annotate(
 
 /// The JSON pointer to an annotation of the object at `base`.
 pub(crate) fn annotation_path(base: &str, key: &str) -> String {
-    format!("{base}/metadata/annotations/{}", escaped(key))
+    [base, "/metadata/annotations/", &escaped(key)].concat()
 }
 
 /// Whether two templates differ in nothing but our parts.
@@ -392,15 +388,14 @@ fn append<'a>(
     key: &str,
     items: impl IntoIterator<Item = Json<'a>>,
 ) -> Vec<Operation<'a>> {
-    let path = format!("{base}/{key}");
     let items = items.into_iter();
     if object.and_then(|it| it.get(key)).is_some_and(Json::is_list) {
-        let at_end = format!("{path}/-");
+        let at_end = [base, "/", key, "/-"].concat();
         return items.map(|item| add(at_end.as_str(), item)).collect();
     }
     let items: Vec<Json<'a>> = items.collect();
     if items.is_empty() {
         return Vec::new();
     }
-    vec![add(path, Json::List(items))]
+    vec![add([base, "/", key].concat(), Json::List(items))]
 }

@@ -33,7 +33,7 @@ pub(crate) fn bodies(admitter: &Admitter, validator: &Validator) -> [(&'static s
 /// The request of a review, in the order in which the API server sends it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a> {
+struct AdmissionRequest<'a> {
     uid: &'a str,
     kind: Value,
     resource: Value,
@@ -57,7 +57,7 @@ fn review(object: &Value, old: Option<&Value>) -> Vec<u8> {
         Some(_) => ("UPDATE", "PatchOptions"),
         None => ("CREATE", "CreateOptions"),
     };
-    let request = Request {
+    let request = AdmissionRequest {
         uid: "705ab4f5-6393-11e8-b7cc-42010a800002",
         kind: kind.clone(),
         resource: resource.clone(),

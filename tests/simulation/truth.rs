@@ -34,8 +34,6 @@ pub(crate) struct Validator {
     pub(crate) recorded: History<bool>,
     /// Why nobody may restart it.
     pub(crate) held: History<Option<&'static str>>,
-    /// Uid of the StatefulSet that has been Ready.
-    pub(crate) was_ready: Option<String>,
     /// The record names it.
     pub(crate) listed: History<bool>,
 }
@@ -51,7 +49,6 @@ impl Validator {
             settled: History::of(false),
             recorded: History::of(false),
             held: History::of(None),
-            was_ready: None,
             listed: History::of(false),
         }
     }
@@ -219,9 +216,6 @@ impl Truth {
             .or_insert_with(Validator::new);
         let before = validator.network.now().clone();
         validator.listed.set(now, is_listed);
-        if is_ready && uid.is_some() {
-            validator.was_ready.clone_from(&uid);
-        }
         let is_other = [
             validator.candidate.set(now, uid),
             validator.network.set(now, network.clone()),

@@ -55,14 +55,12 @@ impl World {
                 let port = self.random.within(11_600, 11_605);
                 let change = match shape {
                     Shape::Operator => json!({"spec": {"validatorConfig": {"peerPort": port}}}),
-                    Shape::Chart => {
-                        json!({"metadata": {"annotations": {names::PORT: port.to_string()}}})
-                    }
+                    Shape::Chart => annotated(names::PORT, port.to_string()),
                 };
                 self.people.merge(object(&name, shape), change).await;
             }
             _ => {
-                let change = json!({"metadata": {"annotations": {names::INJECT: "disabled"}}});
+                let change = annotated(names::INJECT, "disabled");
                 self.people.merge(object(&name, shape), change).await;
                 self.for_a_while(Undo::OptIn(name));
             }
@@ -232,7 +230,7 @@ impl World {
                 }
             },
             Undo::OptIn(name) => {
-                let change = json!({"metadata": {"annotations": {names::INJECT: null}}});
+                let change = annotated(names::INJECT, Value::Null);
                 self.people
                     .merge(object(&name, self.shape(&name)), change)
                     .await;
@@ -298,8 +296,8 @@ fn object(name: &str, shape: Shape) -> What<'_> {
     }
 }
 
-fn annotated(name: &str, text: &str) -> Value {
-    json!({"metadata": {"annotations": {name: text}}})
+fn annotated(name: &str, value: impl Into<Value>) -> Value {
+    json!({"metadata": {"annotations": {name: value.into()}}})
 }
 
 fn paused(is_paused: bool) -> Value {
@@ -308,5 +306,5 @@ fn paused(is_paused: bool) -> Value {
     } else {
         Value::Null
     };
-    json!({"metadata": {"annotations": {names::PAUSED: value}}})
+    annotated(names::PAUSED, value)
 }

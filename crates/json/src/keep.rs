@@ -2,10 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::{
-    Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Deserializer, de::Read};
 
 use super::{Fields, Json};
 
@@ -26,7 +24,7 @@ impl Keep {
     /// # Errors
     /// Where it is no JSON, or nested too deeply in what is kept.
     pub fn read<'a>(&self, text: &'a str) -> serde_json::Result<Json<'a>> {
-        document(text, self)
+        document(Deserializer::from_str(text), self)
     }
 
     fn field(&self, name: &str) -> Option<&Self> {
@@ -47,12 +45,11 @@ impl Keep {
     }
 }
 
-/// Reads a document by a seed.
-pub(crate) fn document<'a, S: DeserializeSeed<'a>>(
-    text: &'a str,
+/// Reads a whole document by a seed.
+pub(crate) fn document<'a, R: Read<'a>, S: DeserializeSeed<'a>>(
+    mut reader: Deserializer<R>,
     seed: S,
 ) -> serde_json::Result<S::Value> {
-    let mut reader = serde_json::Deserializer::from_str(text);
     let read = seed.deserialize(&mut reader)?;
     reader.end()?;
     Ok(read)
@@ -61,7 +58,7 @@ pub(crate) fn document<'a, S: DeserializeSeed<'a>>(
 impl<'de> DeserializeSeed<'de> for &Keep {
     type Value = Json<'de>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Json<'de>, D::Error> {
         deserializer.deserialize_any(self)
     }
 }
@@ -128,7 +125,10 @@ pub(crate) struct Text;
 impl<'de> DeserializeSeed<'de> for Text {
     type Value = Cow<'de, str>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+    fn deserialize<D: de::Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }

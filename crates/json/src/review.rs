@@ -122,9 +122,8 @@ struct SpecIn<'a> {
 /// `request.uid` of a body of which nothing else can be relied on.
 #[must_use]
 pub fn uid(body: &[u8]) -> Option<Cow<'_, str>> {
-    let mut reader = serde_json::Deserializer::from_slice(body);
-    let uid = Field("request", Field("uid", Text)).deserialize(&mut reader);
-    let uid = uid.and_then(|uid| reader.end().map(|()| uid));
+    let reader = serde_json::Deserializer::from_slice(body);
+    let uid = document(reader, Field("request", Field("uid", Text)));
     uid.ok().filter(|uid| !uid.is_empty())
 }
 
@@ -250,7 +249,8 @@ impl<'a> RequestIn<'a> {
     pub fn read(body: &'a [u8], of_created: &Keep) -> serde_json::Result<Self> {
         // Once for all of it: else the parser looks at each text.
         let text = str::from_utf8(body).map_err(Error::custom)?;
-        document(text, Field("request", Request(of_created)))
+        let reader = serde_json::Deserializer::from_str(text);
+        document(reader, Field("request", Request(of_created)))
     }
 
     /// Who writes, where the writer says so.
@@ -343,7 +343,7 @@ fn fields<'a, const N: usize>(
 }
 
 fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    document(raw.get(), Text).ok()
+    document(serde_json::Deserializer::from_str(raw.get()), Text).ok()
 }
 
 /// Nothing where there is no object: for decisions, text in the place of a spec is no spec.
